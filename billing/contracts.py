@@ -1,0 +1,190 @@
+"""What billing and its callers hand each other: frozen values, no rows, no Django.
+
+Amounts are integer nano-units (10⁻⁹ of the currency); rates are nano-units per 1,000,000 tokens.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from common.errors import AppError
+
+CURRENCY = "USD"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens of one request in disjoint classes; the sum of all classes is what was used.
+
+    `output_tokens` leaves out `reasoning_tokens`, `input_tokens` leaves out everything read from or
+    written to a cache.
+    """
+
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    image_input_tokens: int = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Input as the customer's `usage` shows it."""
+        return (
+            self.input_tokens
+            + self.cache_read_tokens
+            + self.cache_write_5m_tokens
+            + self.cache_write_1h_tokens
+            + self.audio_input_tokens
+            + self.image_input_tokens
+        )
+
+    @property
+    def completion_tokens(self) -> int:
+        """Output as the customer's `usage` shows it."""
+        return self.output_tokens + self.reasoning_tokens + self.audio_output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Nano-units per 1,000,000 tokens of each class; `per_request` in nano-units."""
+
+    input: int
+    output: int
+    cache_read: int
+    cache_write_5m: int
+    cache_write_1h: int
+    reasoning: int
+    audio_input: int
+    audio_output: int
+    image_input: int
+    per_request: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Rates for the whole request once its prompt is longer than `over_prompt_tokens`."""
+
+    over_prompt_tokens: int
+    rates: Rates
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """One price version as the money path uses it. `bands` ascend by `over_prompt_tokens`."""
+
+    version_id: int
+    rates: Rates
+    bands: tuple[Band, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTariffs:
+    """What a customer pays for a model and what its vendor charges for it."""
+
+    retail: Tariff
+    cost: Tariff | None
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Who pays for a request: the ids the usage record carries."""
+
+    organization_id: int
+    reseller_id: int
+    api_key_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a request may cost at worst.
+
+    `max_output_tokens` None: the caller set no limit, so `model_max_output_tokens` counts, lowered to
+    what the wallet affords.
+    """
+
+    request_id: UUID
+    payer: Payer
+    model: str
+    prompt_tokens: int
+    max_output_tokens: int | None
+    model_max_output_tokens: int
+    choices: int = 1
+
+
+@dataclass(slots=True, eq=False)
+class Hold:
+    """Credit kept aside for one request, and the prices it was admitted under."""
+
+    request_id: UUID
+    payer: Payer
+    model: str
+    tariffs: ModelTariffs
+    amount_nano: int
+    max_output_tokens: int
+    lease_generation: int
+    is_open: bool = True
+
+
+class UsageSource(StrEnum):
+    REPORTED = "reported"
+    ESTIMATED = "estimated"
+    NONE = "none"
+
+
+class Ending(StrEnum):
+    """How a request ended. `relay.endings` decides what each costs."""
+
+    COMPLETE = "complete"
+    LENGTH = "length"
+    FILTERED = "filtered"
+    VENDOR_ERROR = "vendor_error"
+    CLIENT_GONE = "client_gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a request used, as the usage record keeps it."""
+
+    usage: TokenUsage
+    source: UsageSource
+    ending: Ending
+    channel: str
+    upstream_model: str
+    is_stream: bool
+    started_at: datetime
+    first_output_at: datetime | None
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UsageCharge:
+    """What settling a request took from the wallet, in nano-units."""
+
+    charge_nano: int
+    cost_nano: int
+
+
+class CreditRefused(AppError):
+    """The wallet cannot carry the request's worst case. Nothing was held."""
+
+    code = "credit_refused"
+    http_status = 429
+
+
+class PriceMissing(AppError):
+    """The model has no price in force for this reseller, so it cannot be served."""
+
+    code = "price_missing"
+    http_status = 404
+
+
+class MoneyUnavailable(AppError):
+    """The books cannot be reached. A hold that fails with it holds nothing."""
+
+    code = "money_unavailable"
+    http_status = 503

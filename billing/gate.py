@@ -1,0 +1,291 @@
+"""All that the relay may ask of money: hold, release, settle. One `Gate` per process.
+
+Holds are taken from credit leased to this process, so that a warm request touches no database until it is
+settled. What this module must keep true: credit is taken from memory before anything is sent upstream, and
+given back only after the charge is committed or nothing is owed.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from django.db.utils import DatabaseError
+
+from billing.contracts import (
+    CreditRefused,
+    Demand,
+    Hold,
+    ModelTariffs,
+    MoneyUnavailable,
+    Outcome,
+    PriceMissing,
+    TokenUsage,
+    UsageCharge,
+)
+from billing.credit import Credit
+from billing.pricing import affordable_output, price_usage, worst_price
+from billing.tariffs import TariffBook, load_tariff_book
+from billing.writer import MoneyWriter
+from common.database import read_in_thread
+
+LEASE_S = 20.0
+LEASE_MARGIN_S = 2.0
+RENEW_EVERY_S = 5.0
+IDLE_RETURN_S = 5.0
+KEEP_EVERY_S = 1.0
+SETTLE_WAIT_S = 20.0
+LEAST_USEFUL_OUTPUT = 256
+
+USAGE_CLASSES = tuple(field.name for field in fields(TokenUsage))
+
+log = structlog.get_logger(__name__)
+
+
+class Gate:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._writer = MoneyWriter(holder=uuid4())
+        self._credits: dict[int, Credit] = {}
+        self._locks: dict[int, asyncio.Lock] = {}
+        self._tariffs = TariffBook({}, None)
+        self._keeper: asyncio.Task[None] | None = None
+        self._renewed_at = 0.0
+
+    async def start(self) -> None:
+        await self.refresh_prices()
+        self._writer.start()
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Call it when no request is open: gives every lease back."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+        for credit in self._credits.values():
+            if credit.has_lease():
+                self._return_lease(credit)
+        await self._writer.stop()
+
+    async def refresh_prices(self) -> None:
+        """Take over the price versions that are in force now."""
+        self._tariffs = await read_in_thread(load_tariff_book)
+
+    def has_price(self, reseller_id: int, model: str) -> bool:
+        return self._tariffs.find(reseller_id, model) is not None
+
+    async def open_hold(self, demand: Demand) -> Hold:
+        """Keep the worst case aside. Raises PriceMissing, CreditRefused, MoneyUnavailable."""
+        tariffs = self._tariffs.find(demand.payer.reseller_id, demand.model)
+        if tariffs is None:
+            raise PriceMissing(f"{demand.model} has no price")
+        credit = self._credit_of(demand.payer.organization_id)
+        amount, limit = _worst_case(demand, tariffs, credit)
+        if not credit.admits(amount, self._clock()):
+            async with self._locks.setdefault(credit.organization_id, asyncio.Lock()):
+                amount, limit = await self._enlarge(demand, tariffs, credit)
+        credit.take(amount, self._clock())
+        return Hold(
+            request_id=demand.request_id,
+            payer=demand.payer,
+            model=demand.model,
+            tariffs=tariffs,
+            amount_nano=amount,
+            max_output_tokens=limit,
+            lease_generation=credit.generation,
+        )
+
+    def release(self, hold: Hold) -> None:
+        """Nothing is owed: the whole hold is free again. Releasing twice changes nothing."""
+        if hold.is_open:
+            self._close(hold, charge=0)
+
+    async def settle(self, hold: Hold, outcome: Outcome) -> UsageCharge:
+        """Charge what was used, at the prices the request was admitted under; returns after the commit.
+
+        Raises MoneyUnavailable when the commit takes too long; the record stays queued and is written as
+        soon as the database answers.
+        """
+        price = price_usage(outcome.usage, hold.tariffs.retail)
+        cost = price_usage(outcome.usage, hold.tariffs.cost) if hold.tariffs.cost else 0
+        written = self._writer.settle(_record(hold, outcome, price, cost))
+        written.add_done_callback(lambda _: self._close(hold, charge=price))
+        try:
+            await asyncio.wait_for(asyncio.shield(written), SETTLE_WAIT_S)
+        except (TimeoutError, DatabaseError) as error:
+            raise MoneyUnavailable("the charge could not be written down in time") from error
+        return UsageCharge(charge_nano=price, cost_nano=cost)
+
+    def _credit_of(self, organization_id: int) -> Credit:
+        credit = self._credits.get(organization_id)
+        if credit is None:
+            credit = self._credits[organization_id] = Credit(organization_id)
+        return credit
+
+    def _close(self, hold: Hold, *, charge: int) -> None:
+        hold.is_open = False
+        credit = self._credit_of(hold.payer.organization_id)
+        credit.open_requests -= 1
+        credit.give_back(hold.amount_nano, charge, hold.lease_generation)
+        if charge:
+            credit.note_spending(charge, self._clock())
+
+    async def _enlarge(
+        self, demand: Demand, tariffs: ModelTariffs, credit: Credit
+    ) -> tuple[int, int]:
+        """Lease enough for `demand`; returns what to hold and the output limit it pays."""
+        amount, limit = _worst_case(demand, tariffs, credit)
+        if credit.admits(amount, self._clock()):  # the one before us in the lock leased enough
+            return amount, limit
+        if credit.has_lease() and self._clock() >= credit.deadline:
+            self._return_lease(credit)
+        least = _least(demand, tariffs)
+        await self._lease(credit, max(0, least - credit.free), credit.wanted(max(amount, least)))
+        amount, limit = _worst_case(demand, tariffs, credit)
+        if not credit.admits(amount, self._clock()):
+            amount, limit = _what_fits(demand, tariffs, credit.free)
+        if not credit.admits(max(amount, least), self._clock()):
+            raise CreditRefused("the balance does not cover this request")
+        return amount, limit
+
+    async def _lease(self, credit: Credit, need: int, wanted: int) -> None:
+        asked_at = self._clock()
+        try:
+            [[granted, wallet_free]] = await self._writer.call(
+                "SELECT granted, free FROM billing_lease_credit(%s, %s, %s, %s, %s)",
+                credit.organization_id,
+                self._writer.holder,
+                need,
+                wanted,
+                LEASE_S,
+            )
+        except DatabaseError as error:
+            raise MoneyUnavailable("credit cannot be checked right now") from error
+        if granted:
+            credit.grow(granted, wallet_free, asked_at + LEASE_S - LEASE_MARGIN_S)
+        else:
+            credit.wallet_free = wallet_free or 0
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_EVERY_S)
+            try:
+                await self._keep_once()
+            except DatabaseError as error:
+                log.warning("leases_not_renewed", error=type(error).__name__)
+
+    async def _keep_once(self) -> None:
+        now = self._clock()
+        for credit in list(self._credits.values()):
+            if credit.open_requests == 0 and now - credit.last_used > IDLE_RETURN_S:
+                if credit.has_lease():
+                    self._return_lease(credit)
+                self._forget(credit)
+        if now - self._renewed_at >= RENEW_EVERY_S:
+            await self._renew(now)
+
+    def _return_lease(self, credit: Credit) -> None:
+        credit.end()
+        returned = self._writer.call(
+            "SELECT billing_end_lease(%s, %s, 'closed', NULL)",
+            credit.organization_id,
+            self._writer.holder,
+        )
+        returned.add_done_callback(_log_failed_return)
+
+    def _forget(self, credit: Credit) -> None:
+        lock = self._locks.get(credit.organization_id)
+        if lock is None or not lock.locked():
+            self._credits.pop(credit.organization_id, None)
+            self._locks.pop(credit.organization_id, None)
+
+    async def _renew(self, now: float) -> None:
+        leased = [credit for credit in self._credits.values() if credit.has_lease()]
+        if not leased:
+            return
+        generations = {credit.organization_id: credit.generation for credit in leased}
+        rows = await self._writer.call(
+            "UPDATE billing_lease SET expires_at = clock_timestamp() + make_interval(secs => %s)"
+            " WHERE holder = %s AND state = 'open' RETURNING wallet_id",
+            LEASE_S,
+            self._writer.holder,
+        )
+        self._renewed_at = now
+        still_open = {row[0] for row in rows}
+        for credit in leased:
+            if credit.generation != generations[credit.organization_id]:
+                continue
+            if credit.organization_id in still_open:
+                credit.deadline = now + LEASE_S - LEASE_MARGIN_S
+            else:
+                credit.end()
+
+
+def _worst_case(demand: Demand, tariffs: ModelTariffs, credit: Credit) -> tuple[int, int]:
+    """What to hold, and the output tokens per choice that it pays for certain."""
+    if demand.max_output_tokens is not None:
+        return _price_of(demand, tariffs, demand.max_output_tokens), demand.max_output_tokens
+    full = _price_of(demand, tariffs, demand.model_max_output_tokens)
+    budget = max(credit.share(), _least(demand, tariffs))
+    if full <= budget:
+        return full, demand.model_max_output_tokens
+    return _what_fits(demand, tariffs, budget)
+
+
+def _what_fits(demand: Demand, tariffs: ModelTariffs, budget: int) -> tuple[int, int]:
+    """The same when no more than `budget` may be held; an explicit limit is never lowered."""
+    if demand.max_output_tokens is not None:
+        return _price_of(demand, tariffs, demand.max_output_tokens), demand.max_output_tokens
+    affordable = affordable_output(
+        tariffs.retail, prompt_tokens=demand.prompt_tokens, budget_nano=budget
+    )
+    limit = min(affordable // demand.choices, demand.model_max_output_tokens)
+    return _price_of(demand, tariffs, limit), limit
+
+
+def _least(demand: Demand, tariffs: ModelTariffs) -> int:
+    """The price of the shortest answer worth sending the request for."""
+    limit = demand.max_output_tokens
+    if limit is None:
+        limit = min(LEAST_USEFUL_OUTPUT, demand.model_max_output_tokens)
+    return _price_of(demand, tariffs, limit)
+
+
+def _price_of(demand: Demand, tariffs: ModelTariffs, output_tokens: int) -> int:
+    return worst_price(
+        tariffs.retail,
+        prompt_tokens=demand.prompt_tokens,
+        output_tokens=output_tokens * demand.choices,
+    )
+
+
+def _record(hold: Hold, outcome: Outcome, price: int, cost: int) -> Mapping[str, Any]:
+    """A row for `billing_settle`."""
+    usage = outcome.usage
+    return {
+        "request_id": hold.request_id,
+        "organization_id": hold.payer.organization_id,
+        "reseller_id": hold.payer.reseller_id,
+        "api_key_id": hold.payer.api_key_id,
+        "model": hold.model,
+        "channel": outcome.channel,
+        "upstream_model": outcome.upstream_model[:200],
+        **{name: getattr(usage, name) for name in USAGE_CLASSES},
+        "price_nano": price,
+        "cost_nano": cost,
+        "retail_version_id": hold.tariffs.retail.version_id,
+        "cost_version_id": hold.tariffs.cost.version_id if hold.tariffs.cost else None,
+        "usage_source": outcome.source,
+        "ending": outcome.ending,
+        "is_stream": outcome.is_stream,
+        "started_at": outcome.started_at,
+        "first_output_at": outcome.first_output_at,
+        "ended_at": outcome.ended_at,
+    }
+
+
+def _log_failed_return(returned: asyncio.Future[list[tuple[Any, ...]]]) -> None:
+    if not returned.cancelled() and returned.exception() is not None:
+        log.warning("lease_not_returned", error=type(returned.exception()).__name__)

@@ -1,0 +1,33 @@
+"""Identifiers: uuid7 for what must sort by time, and the prefixes under which people see them."""
+
+import os
+import time
+from datetime import datetime
+from uuid import UUID
+
+_VERSION_AND_VARIANT = (0x7 << 76) | (0x2 << 62)
+_RANDOM_BITS = (0xFFF << 64) | ((1 << 62) - 1)
+
+
+def uuid7() -> UUID:
+    """A version 7 UUID (RFC 9562): 48 bits of Unix milliseconds, then 74 random bits."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big") & _RANDOM_BITS
+    return UUID(int=(milliseconds << 80) | _VERSION_AND_VARIANT | random)
+
+
+def uuid7_floor(moment: datetime) -> UUID:
+    """The smallest uuid7-ordered value at `moment`: a bound for ranges over request ids."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
+
+
+def public_id(prefix: str, value: UUID) -> str:
+    return f"{prefix}_{value.hex}"
+
+
+def parse_public_id(prefix: str, text: str) -> UUID | None:
+    """The UUID behind a public id, with or without its prefix; None when it is not one."""
+    try:
+        return UUID(text.removeprefix(f"{prefix}_"))
+    except ValueError:
+        return None

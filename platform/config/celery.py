@@ -1,0 +1,33 @@
+"""Celery: idempotent sweeps on a static schedule. A sweep may be lost or run twice; the rows are the truth."""
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+
+app = Celery("farebox")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+app.conf.beat_schedule = {
+    "aggregate settlement batches": {
+        "task": "billing.tasks.aggregate_settlement_batches",
+        "schedule": 2.0,
+        "options": {"expires": 10},
+    },
+    "reap leases": {
+        "task": "billing.tasks.reap_leases",
+        "schedule": 5.0,
+        "options": {"expires": 20},
+    },
+    "make usage partitions": {
+        "task": "billing.tasks.make_usage_partitions",
+        "schedule": 6 * 3600.0,
+        "options": {"expires": 3600},
+    },
+}
+
+
+@setup_logging.connect
+def keep_our_logging(**_kwargs: Any) -> None:
+    """Celery would replace the root logger; Django has set it up already."""

@@ -1,0 +1,95 @@
+"""The only reader of the environment. Everything else takes typed values from `ENV`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import environ
+
+from common.errors import AppError
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS_MODULE = "config.settings"
+
+
+class EnvironmentInvalid(AppError):
+    """A variable of the environment cannot be used as it is."""
+
+    code = "environment_invalid"
+
+
+@dataclass(frozen=True)
+class Env:
+    root: Path
+    home: Path
+    host: str
+    port: int
+    database_url: str | None
+    redis_url: str | None
+    catalog: Path | None
+    secret_key: str | None
+    key_pepper: str | None
+    field_keys: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
+    public_url: str | None
+    email_url: str | None
+    debug: bool
+
+
+def read_env(variables: Mapping[str, str]) -> Env:
+    """Typed settings from `variables`; raises EnvironmentInvalid naming the variable."""
+    reader = environ.Env()
+    reader.ENVIRON = variables
+
+    def text(name: str) -> str | None:
+        return variables.get(name) or None
+
+    try:
+        port = reader.int("PORT", default=8000)
+    except (ValueError, environ.ImproperlyConfigured) as error:
+        raise EnvironmentInvalid("PORT must be a number from 1 to 65535") from error
+    if not 1 <= port <= 65535:
+        raise EnvironmentInvalid("PORT must be a number from 1 to 65535")
+    catalog = text("FAREBOX_CATALOG")
+    return Env(
+        root=ROOT,
+        home=Path(text("FAREBOX_HOME") or ROOT / "var").expanduser().absolute(),
+        host=text("HOST") or "127.0.0.1",
+        port=port,
+        database_url=text("DATABASE_URL"),
+        redis_url=text("REDIS_URL"),
+        catalog=Path(catalog).expanduser().absolute() if catalog else None,
+        secret_key=text("SECRET_KEY"),
+        key_pepper=text("KEY_PEPPER"),
+        field_keys=tuple(reader.list("FIELD_KEYS", default=[])),
+        allowed_hosts=tuple(reader.list("ALLOWED_HOSTS", default=[])),
+        public_url=text("PUBLIC_URL"),
+        email_url=text("EMAIL_URL"),
+        debug=reader.bool("DEBUG", default=False),
+    )
+
+
+def variables() -> Mapping[str, str]:
+    """The process's environment, for what names its own variables (catalogue credentials)."""
+    return os.environ  # noqa: TID251 - this module is the one allowed reader
+
+
+def set_variable(name: str, value: str) -> None:
+    """Give this process and its children a variable, before settings are loaded."""
+    os.environ[name] = value  # noqa: TID251 - see above
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """The environment of a child process: ours, with the source roots importable."""
+    paths = [str(ROOT), str(ROOT / "platform")]
+    return {
+        **variables(),
+        "PYTHONPATH": os.pathsep.join(paths),
+        "DJANGO_SETTINGS_MODULE": variables().get("DJANGO_SETTINGS_MODULE", SETTINGS_MODULE),
+        "PYTHONUNBUFFERED": "1",
+        **extra,
+    }
+
+
+ENV = read_env(variables())
