@@ -1,0 +1,99 @@
+"""What a catalogue file says, as frozen values.
+
+Rates are integer nano-units per 1,000,000 tokens (`per_request`: nano-units per request). A card
+holds only the classes its file names; what an unnamed class costs is billing's decision.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSpec:
+    """One upstream credential. No `api_keys`: the channel is known but cannot be used yet."""
+
+    name: str
+    vendor: str
+    base_url: str
+    api_keys: tuple[str, ...] = field(repr=False)
+    priority: int
+    weight: int
+    timeout_first_token_s: int
+    max_concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    channel: str
+    upstream_model: str
+
+
+class LifecycleState(StrEnum):
+    """Where the vendor stands with a model, not whether it is offered."""
+
+    ACTIVE = "active"
+    DEPRECATED = "deprecated"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """`shutdown` is the vendor's last day, where known; `successor` is a model id."""
+
+    state: LifecycleState = LifecycleState.ACTIVE
+    shutdown: date | None = None
+    successor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BandSpec:
+    """Rates for the whole request once its prompt, cache included, is longer than the threshold."""
+
+    over_prompt_tokens: int
+    rates: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSpec:
+    """Rates of certain hours: minutes of the UTC day, `to_minute` excluded, at most 1440.
+
+    Never dearer than the card's own rates in any class, so a hold at those stays an upper bound.
+    """
+
+    days: tuple[str, ...]
+    from_minute: int
+    to_minute: int
+    rates: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RateCard:
+    """Prices of one model. `bands` ascend; a card has bands or windows, never both."""
+
+    rates: Mapping[str, int]
+    bands: tuple[BandSpec, ...] = ()
+    windows: tuple[WindowSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What customers name in `model`. No `price`: known, but not to be offered."""
+
+    id: str
+    owned_by: str
+    routes: tuple[RouteSpec, ...]
+    context_window: int
+    max_output_tokens: int
+    max_tokens_field: str
+    capabilities: tuple[str, ...]
+    lifecycle: Lifecycle
+    price: RateCard | None
+    cost: RateCard | None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    channels: tuple[ChannelSpec, ...]
+    models: tuple[ModelSpec, ...]
