@@ -108,9 +108,7 @@ def _read_minute(table: Table, key: str) -> int:
     return minute
 
 
-def _check_extras(
-    table: Table, bands: tuple[BandSpec, ...], windows: tuple[WindowSpec, ...]
-) -> None:
+def _check_extras(table: Table, bands: tuple[BandSpec, ...], windows: tuple[WindowSpec, ...]) -> None:
     if bands and windows:
         raise table.mistake("window", "bands or windows, not both: which rate holds would be open")
     if len({band.over_prompt_tokens for band in bands}) < len(bands):

@@ -50,12 +50,14 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,119}")
 NAME_RULE = "up to 120 letters, digits and . _ : / @ + -"
 UPSTREAM = re.compile(r"[\x21-\x7e]{1,200}")
 UPSTREAM_RULE = "the vendor's model id, up to 200 characters without spaces"
+OWNER = re.compile(r".{1,60}")
+OWNER_RULE = "a name of up to 60 characters"
 CAPABILITY = re.compile(r"[a-z][a-z0-9_]*")
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 VARIABLE_RULE = "the name of an environment variable, in capitals"
 # Visible ASCII: what may stand in a header or a request line without changing it.
-VISIBLE = re.compile(r"[\x21-\x7e]+")
-CREDENTIAL_RULE = "a credential of visible ASCII characters without spaces"
+VISIBLE = re.compile(r"[\x21-\x7e]{1,500}")
+CREDENTIAL_RULE = "a credential of up to 500 visible ASCII characters"
 URL_RULE = "an http(s) address without credentials, query or fragment"
 
 
@@ -89,7 +91,7 @@ def _read_channel(table: Table, environ: Mapping[str, str]) -> ChannelSpec:
         api_keys=_read_api_keys(table, environ),
         priority=table.integer("priority", minimum=0, default=10),
         weight=table.integer("weight", minimum=1, default=1),
-        timeout_first_token_s=table.integer("timeout_first_token_s", minimum=1, default=30),
+        timeout_first_token_s=table.seconds("timeout_first_token_s", default=30),
         max_concurrency=table.integer("max_concurrency", minimum=1, default=500),
     )
     table.finish()
@@ -138,7 +140,7 @@ def _read_model(table: Table, channels: frozenset[str]) -> ModelSpec:
     table.place = f'model "{name}"'
     model = ModelSpec(
         id=name,
-        owned_by=table.text("owned_by", default="unknown"),
+        owned_by=table.optional_matching("owned_by", OWNER, OWNER_RULE) or "unknown",
         routes=_read_routes(table, channels),
         context_window=table.integer("context_window", minimum=1),
         max_output_tokens=table.integer("max_output_tokens", minimum=1),

@@ -20,7 +20,7 @@ class ChannelSpec:
     api_keys: tuple[str, ...] = field(repr=False)
     priority: int
     weight: int
-    timeout_first_token_s: int
+    timeout_first_token_s: float
     max_concurrency: int
 
 

@@ -91,6 +91,13 @@ class Table:
             raise self.mistake(key, f"a whole number of at least {minimum}")
         return value
 
+    def seconds(self, key: str, *, default: float) -> float:
+        """More than none and at most a day, so neither infinity nor "not a number" passes."""
+        value = default if self.get(key) is None else self.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
+            raise self.mistake(key, "seconds, more than 0 and at most 86400")
+        return float(value)
+
     def day(self, key: str) -> date | None:
         value = self.get(key)
         if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
@@ -111,8 +118,7 @@ class Table:
         if not all(isinstance(item, dict) for item in items):
             raise self.mistake(key, expected)
         return tuple(
-            Table(item, f"{self._inside(key)} number {number}")
-            for number, item in enumerate(items, 1)
+            Table(item, f"{self._inside(key)} number {number}") for number, item in enumerate(items, 1)
         )
 
     def _list(self, key: str, expected: str) -> list[Any]:
@@ -131,9 +137,7 @@ class Table:
         for key in self._values:
             if key not in self._asked:
                 known = ", ".join(sorted(self._asked))
-                raise CatalogError(
-                    f"{self.place}, {key}: unknown key; expected one of {known}", param=key
-                )
+                raise CatalogError(f"{self.place}, {key}: unknown key; expected one of {known}", param=key)
 
 
 def refuse_twins(items: Collection[str], describe: Callable[[str], str]) -> None:
