@@ -100,6 +100,7 @@ class Gate:
     def release(self, hold: Hold) -> None:
         """Nothing is owed: the whole hold is free again. Releasing twice changes nothing."""
         if hold.is_open:
+            hold.is_open = False
             self._close(hold, charge=0)
 
     async def settle(self, hold: Hold, outcome: Outcome) -> UsageCharge:
@@ -110,6 +111,7 @@ class Gate:
         """
         price = price_usage(outcome.usage, hold.tariffs.retail)
         cost = price_usage(outcome.usage, hold.tariffs.cost) if hold.tariffs.cost else 0
+        hold.is_open = False  # from here on the record decides, however the wait ends
         written = self._writer.settle(_record(hold, outcome, price, cost))
         written.add_done_callback(lambda _: self._close(hold, charge=price))
         try:
@@ -125,7 +127,6 @@ class Gate:
         return credit
 
     def _close(self, hold: Hold, *, charge: int) -> None:
-        hold.is_open = False
         credit = self._credit_of(hold.payer.organization_id)
         credit.open_requests -= 1
         credit.give_back(hold.amount_nano, charge, hold.lease_generation)

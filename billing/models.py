@@ -5,13 +5,14 @@ changes `posted`, `pending` or a lease except the services of this app.
 """
 
 import uuid
+from dataclasses import fields
 from typing import Any
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, Reseller, User
-from billing.contracts import CURRENCY
+from billing.contracts import CURRENCY, TokenUsage
 from common.models import OrganizationOwned
 
 RATE_CLASSES = (
@@ -274,6 +275,18 @@ class UsageRecord(OrganizationOwned):
 
     def __str__(self) -> str:
         return str(self.request_id)
+
+    @property
+    def usage(self) -> TokenUsage:
+        return TokenUsage(**{field.name: getattr(self, field.name) for field in fields(TokenUsage)})
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self.usage.prompt_tokens
+
+    @property
+    def completion_tokens(self) -> int:
+        return self.usage.completion_tokens
 
 
 class UsageRollup(OrganizationOwned):

@@ -166,7 +166,12 @@ def _event(data: dict[str, Any]) -> bytes:
 
 
 def _whole(index: int, choice: Choice) -> dict[str, Any]:
-    message = {"role": "assistant", "content": choice.text, "refusal": None, "annotations": []}
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": choice.text,
+        "refusal": None,
+        "annotations": [],
+    }
     return {
         "index": index,
         "message": message,

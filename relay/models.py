@@ -22,7 +22,7 @@ class Vendor(models.TextChoices):
 class Channel(models.Model):
     """One upstream credential: where requests go and in whose name. Its keys are sealed at rest."""
 
-    name = models.SlugField(_("name"), unique=True)
+    name = models.CharField(_("name"), max_length=120, unique=True)
     vendor = models.CharField(_("vendor"), max_length=20, choices=Vendor.choices)
     base_url = models.URLField(_("base URL"), max_length=500)
     sealed_api_keys = models.BinaryField(null=True, editable=False)

@@ -10,7 +10,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_ENDS = b"\r\n"
 
 
-class SSEOverflow(Exception):  # noqa: N818  it names what happened, like the errors of relay.errors
+class SSEOverflow(Exception):
     """One event is longer than the limit. The splitter must not be fed any further."""
 
 
@@ -38,12 +38,7 @@ class SSESplitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads of the events that `data` completes. Raises SSEOverflow."""
-        if (
-            not self._is_idle
-            or data[-2:] != b"\n\n"
-            or data.find(b"\r") >= 0
-            or len(data) > self._limit
-        ):
+        if not self._is_idle or data[-2:] != b"\n\n" or data.find(b"\r") >= 0 or len(data) > self._limit:
             return self._feed_lines(data)
         if data[:6] == b"data: " and data.find(b"\n") == len(data) - 2:
             return [data[6:-2]]

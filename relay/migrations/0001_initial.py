@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
             name='Channel',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(unique=True, verbose_name='name')),
+                ('name', models.CharField(max_length=120, unique=True, verbose_name='name')),
                 ('vendor', models.CharField(choices=[('openai', 'OpenAI'), ('anthropic', 'Anthropic'), ('gemini', 'Google Gemini'), ('deepseek', 'DeepSeek'), ('xai', 'xAI'), ('qwen', 'Qwen'), ('llama', 'Llama'), ('compatible', 'OpenAI-compatible')], max_length=20, verbose_name='vendor')),
                 ('base_url', models.URLField(max_length=500, verbose_name='base URL')),
                 ('sealed_api_keys', models.BinaryField(null=True)),

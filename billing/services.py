@@ -1,0 +1,245 @@
+"""What people and sweeps do with money. Locks first, checks second, writes third; one transaction each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Value
+from django.db.models.functions import Greatest
+from django.utils import timezone
+
+from accounts.models import APIKey, Organization, Reseller, User
+from accounts.services import ensure_house_reseller, record_audit
+from billing.models import (
+    RATE_CLASSES,
+    Grant,
+    GrantKind,
+    Lease,
+    LeaseState,
+    PriceVersion,
+    SettlementBatch,
+    Wallet,
+)
+from common.broadcast import announce_on_commit
+from common.errors import AppError
+from common.ids import uuid7_floor
+from common.locking import lock_rows
+
+REAP_GRACE_S = 5
+AGGREGATE_AT_ONCE = 200
+MONTHS_AHEAD = 3
+_FOUR_DAYS = timedelta(days=4)
+
+
+class GrantRefused(AppError):
+    """The grant makes no sense as asked for; the wallet is unchanged."""
+
+    code = "grant_refused"
+
+
+@dataclass(frozen=True)
+class Price:
+    """Rates to publish, in nano-units per 1,000,000 tokens by class name (see RATE_CLASSES)."""
+
+    rates: Mapping[str, int]
+    bands: Sequence[Mapping[str, Any]] = ()
+    windows: Sequence[Mapping[str, Any]] = ()
+    columns: Mapping[str, int | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        columns = {name: self.rates.get(name) for name in RATE_CLASSES}
+        object.__setattr__(self, "columns", columns)
+
+
+@transaction.atomic
+def grant_credit(
+    *,
+    organization: Organization,
+    amount_nano: int,
+    reason: str,
+    fact_key: str,
+    kind: str = GrantKind.OPERATOR,
+    granted_by: User | None = None,
+    ip: str | None = None,
+) -> Grant:
+    """Put credit into a wallet, once per `fact_key`: the same fact again returns the first grant.
+
+    Raises GrantRefused for an amount that is not positive or a missing reason.
+    """
+    if amount_nano <= 0:
+        raise GrantRefused("a grant is more than nothing", param="amount")
+    if not reason.strip():
+        raise GrantRefused("a grant needs a reason", param="reason")
+    [wallet] = lock_rows(Wallet.objects.all(), [organization.pk])
+    existing = Grant.across_all_organizations.filter(fact_key=fact_key).first()
+    if existing is not None:
+        return existing
+    grant = Grant.across_all_organizations.create(
+        organization=organization,
+        amount_nano=amount_nano,
+        kind=kind,
+        fact_key=fact_key,
+        reason=reason.strip(),
+        granted_by=granted_by,
+    )
+    before = wallet.posted
+    wallet.posted += amount_nano
+    wallet.save(update_fields=["posted"])
+    record_audit(
+        action="wallet.credit_granted",
+        subject=grant,
+        actor=granted_by,
+        organization=organization,
+        before={"posted_nano": before},
+        after={"posted_nano": wallet.posted},
+        reason=reason.strip(),
+        ip=ip,
+    )
+    return grant
+
+
+@transaction.atomic
+def publish_price(
+    *,
+    model: str,
+    kind: str,
+    price: Price,
+    reseller: Reseller | None = None,
+    effective_from: datetime | None = None,
+    created_by: User | None = None,
+) -> PriceVersion | None:
+    """A new price version, or None when the one in force says the same already."""
+    reseller = reseller or ensure_house_reseller()
+    [reseller] = lock_rows(Reseller.objects.all(), [reseller.pk])
+    moment = effective_from or timezone.now()
+    current = (
+        PriceVersion.objects.filter(
+            reseller=reseller, model=model, kind=kind, effective_from__lte=moment
+        )
+        .order_by("-effective_from")
+        .first()
+    )
+    if current is not None and _says(current, price):
+        return None
+    version = PriceVersion.objects.create(
+        reseller=reseller,
+        model=model,
+        kind=kind,
+        effective_from=moment,
+        created_by=created_by,
+        bands=list(price.bands),
+        windows=list(price.windows),
+        **price.columns,
+    )
+    announce_on_commit("catalog")
+    return version
+
+
+def _says(version: PriceVersion, price: Price) -> bool:
+    return (
+        all(getattr(version, name) == value for name, value in price.columns.items())
+        and version.bands == list(price.bands)
+        and version.windows == list(price.windows)
+    )
+
+
+def reap_expired_leases(*, grace_s: float = REAP_GRACE_S) -> int:
+    """Give back what dead processes held. Each lease in a transaction of its own; returns how many ended."""
+    deadline = datetime.fromtimestamp(timezone.now().timestamp() - grace_s, UTC)
+    expired = Lease.objects.filter(state=LeaseState.OPEN, expires_at__lt=deadline)
+    reaped = 0
+    for wallet_id, holder in list(expired.values_list("wallet_id", "holder")):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT billing_end_lease(%s, %s, 'reaped', %s)", [wallet_id, holder, deadline]
+            )
+        reaped += 1
+    return reaped
+
+
+def aggregate_batches(*, at_once: int = AGGREGATE_AT_ONCE) -> int:
+    """Add settled batches to the rollups, each exactly once; returns how many this call took.
+
+    Claiming a batch and adding it up are one transaction: a worker that dies in between leaves it for the
+    next, and two workers never hold the same one.
+    """
+    with transaction.atomic():
+        claimed = list(
+            SettlementBatch.objects.select_for_update(skip_locked=True)
+            .filter(aggregated_at=None)
+            .order_by("created_at")
+            .values_list("pk", flat=True)[:at_once]
+        )
+        if claimed:
+            with connection.cursor() as cursor:
+                cursor.execute(ADD_TO_ROLLUPS, [claimed])
+            _note_key_use(claimed)
+            SettlementBatch.objects.filter(pk__in=claimed).update(aggregated_at=timezone.now())
+    return len(claimed)
+
+
+# Rows are added in the order of the unique key, so that two workers cannot wait for each other in a ring.
+ADD_TO_ROLLUPS = """
+INSERT INTO billing_usagerollup (organization_id, reseller_id, api_key_id, model, bucket, requests,
+    prompt_tokens, completion_tokens, charge_nano, cost_nano)
+SELECT organization_id, reseller_id, api_key_id, model,
+    date_bin('15 minutes', started_at, 'epoch') AS bucket, count(*),
+    sum(input_tokens + cache_read_tokens + cache_write_5m_tokens + cache_write_1h_tokens
+        + audio_input_tokens + image_input_tokens),
+    sum(output_tokens + reasoning_tokens + audio_output_tokens), sum(charge_nano), sum(cost_nano)
+FROM billing_usagerecord WHERE batch_id = ANY(%s)
+GROUP BY organization_id, reseller_id, api_key_id, model, bucket
+ORDER BY organization_id, bucket, api_key_id, model
+ON CONFLICT (organization_id, bucket, api_key_id, model) DO UPDATE SET
+    requests = billing_usagerollup.requests + EXCLUDED.requests,
+    prompt_tokens = billing_usagerollup.prompt_tokens + EXCLUDED.prompt_tokens,
+    completion_tokens = billing_usagerollup.completion_tokens + EXCLUDED.completion_tokens,
+    charge_nano = billing_usagerollup.charge_nano + EXCLUDED.charge_nano,
+    cost_nano = billing_usagerollup.cost_nano + EXCLUDED.cost_nano
+"""
+
+LAST_USE = """
+SELECT api_key_id, max(started_at) FROM billing_usagerecord WHERE batch_id = ANY(%s)
+GROUP BY api_key_id ORDER BY api_key_id
+"""
+
+
+def _note_key_use(claimed: list[UUID]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(LAST_USE, [claimed])
+        used = cursor.fetchall()
+    for api_key_id, used_at in used:
+        APIKey.across_all_organizations.filter(pk=api_key_id).update(
+            last_used_at=Greatest("last_used_at", Value(used_at))
+        )
+
+
+def make_usage_partitions(*, today: datetime | None = None, months: int = MONTHS_AHEAD) -> list[str]:
+    """See to it that this month and the next `months` have their partitions; returns those made now."""
+    start = (today or timezone.now()).astimezone(UTC).replace(
+        day=1, hour=0, minute=0, second=0, microsecond=0
+    )
+    made = []
+    for _ in range(months + 1):
+        end = (start.replace(day=28) + _FOUR_DAYS).replace(day=1)
+        name = f"billing_usagerecord_{start:%Y_%m}"
+        if _make_partition(name, start, end):
+            made.append(name)
+        start = end
+    return made
+
+
+def _make_partition(name: str, start: datetime, end: datetime) -> bool:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage partitions'))")
+        cursor.execute("SELECT to_regclass(%s)", [name])
+        if cursor.fetchone() != (None,):
+            return False
+        cursor.execute(
+            f"CREATE TABLE {name} PARTITION OF billing_usagerecord"
+            f" FOR VALUES FROM ('{uuid7_floor(start)}') TO ('{uuid7_floor(end)}')"
+        )
+    return True

@@ -1,0 +1,9 @@
+from django.urls import path
+
+from billing.web import views
+
+urlpatterns = [
+    path("", views.overview, name="overview"),
+    path("usage/", views.usage, name="usage"),
+    path("usage/<str:request_id>/", views.receipt, name="receipt"),
+]

@@ -1,0 +1,46 @@
+"""The customer's endpoints."""
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from relay.api.answers import JSON, StreamedAnswer, json_response
+from relay.api.base import RelayView
+from relay.offers import Offer, model_not_found
+from relay.pipeline import complete_chat
+
+
+class ChatCompletionsView(RelayView):
+    async def post(self, request: Request) -> HttpResponse:
+        django_request = request._request
+        answer = await complete_chat(
+            self.relay, request.auth, django_request.request_id, django_request.body
+        )
+        if isinstance(answer, bytes):
+            return HttpResponse(answer, content_type=JSON)
+        return StreamedAnswer(answer)
+
+
+class ModelsView(RelayView):
+    async def get(self, request: Request) -> HttpResponse:
+        offers = self.relay.offered_to(request.auth)
+        return json_response({"object": "list", "data": [_model(offer) for offer in offers]})
+
+
+class ModelView(RelayView):
+    async def get(self, request: Request, model: str) -> HttpResponse:
+        offer = self.relay.offers.find(model)
+        if not self.relay.gate.has_price(request.auth.reseller_id, model):
+            raise model_not_found(model)
+        return json_response(_model(offer))
+
+
+def _model(offer: Offer) -> dict[str, object]:
+    return {
+        "id": offer.model,
+        "object": "model",
+        "created": offer.created,
+        "owned_by": offer.owned_by,
+        "shutdown_date": offer.shutdown_on.isoformat() if offer.shutdown_on else None,
+        "context_window": offer.context_window,
+        "max_output_tokens": offer.max_output_tokens,
+    }

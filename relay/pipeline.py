@@ -1,0 +1,111 @@
+"""The life of a request, on one screen:
+
+authenticate → validate → route → hold → send → translate → meter → settle
+
+Authentication has happened when a request comes here (`relay.api.base`); streams meter and settle in
+`relay.stream`. Until the vendor's answer is there, every failure gives the whole hold back.
+"""
+
+import asyncio
+import random
+from uuid import UUID
+
+from accounts.contracts import Principal
+from billing.contracts import CreditRefused, Demand, Hold, MoneyUnavailable, Payer, PriceMissing
+from relay.contracts import ChatRequest
+from relay.endings import ending_of
+from relay.errors import InsufficientQuota, ServiceUnavailable, UpstreamTimedOut
+from relay.exchange import Exchange, completion_name
+from relay.offers import Offer, model_not_found
+from relay.protocols.openai_chat.request import parse_request, prompt_token_bound, upstream_body
+from relay.protocols.openai_chat.response import translate_response
+from relay.routing import choose_target
+from relay.runtime import Relay
+from relay.stream import SILENCE_S, ChatStream
+from relay.upstream import UpstreamAnswer, send_upstream
+
+
+async def complete_chat(
+    relay: Relay, principal: Principal, request_id: UUID, body: bytes
+) -> bytes | ChatStream:
+    """The answer's body, or the opened stream. Raises RelayError; then nothing was charged."""
+    chat = parse_request(body)
+    offer = relay.offers.find(chat.model)
+    target = choose_target(offer.targets, random.random())  # noqa: S311 - a share of traffic, no secret
+    hold = await _hold(relay, principal, request_id, chat, offer)
+    exchange = Exchange(relay.gate, request_id, chat, target, hold)
+    try:
+        upstream = upstream_body(
+            chat,
+            upstream_model=target.upstream_model,
+            limit_field=offer.max_tokens_field,
+            limit=hold.max_output_tokens,
+        )
+        answer = await send_upstream(relay.transport, target, upstream)
+        return await (_open_stream if chat.stream else _whole_answer)(exchange, answer)
+    except BaseException:
+        exchange.give_up()
+        raise
+
+
+async def _hold(
+    relay: Relay, principal: Principal, request_id: UUID, chat: ChatRequest, offer: Offer
+) -> Hold:
+    demand = Demand(
+        request_id=request_id,
+        payer=Payer(
+            organization_id=principal.organization_id,
+            reseller_id=principal.reseller_id,
+            api_key_id=principal.api_key_id,
+        ),
+        model=offer.model,
+        prompt_tokens=prompt_token_bound(chat),
+        max_output_tokens=chat.max_output_tokens,
+        model_max_output_tokens=offer.max_output_tokens,
+        choices=chat.n,
+    )
+    try:
+        return await relay.gate.open_hold(demand)
+    except PriceMissing as error:
+        raise model_not_found(chat.model) from error
+    except CreditRefused as error:
+        raise InsufficientQuota(
+            "Your balance does not cover this request. Top up, or lower max_tokens."
+        ) from error
+    except MoneyUnavailable as error:
+        raise ServiceUnavailable(
+            "The service is briefly unavailable. Nothing was charged.", headers={"retry-after": "2"}
+        ) from error
+
+
+async def _open_stream(exchange: Exchange, answer: UpstreamAnswer) -> ChatStream:
+    stream = ChatStream(exchange, answer)
+    try:
+        await stream.open()
+    except BaseException:
+        await answer.aclose()
+        raise
+    return stream
+
+
+async def _whole_answer(exchange: Exchange, answer: UpstreamAnswer) -> bytes:
+    async with answer:
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                payload = await answer.read_all()
+        except TimeoutError as error:
+            raise UpstreamTimedOut("The model's vendor stopped answering.") from error
+    translated = translate_response(
+        payload,
+        completion_id=completion_name(exchange.request_id),
+        created=int(exchange.started_at.timestamp()),
+        model_fallback=exchange.target.upstream_model,
+    )
+    exchange.note_output()
+    await exchange.settle(
+        ending=ending_of(translated.finish_reasons),
+        reported=translated.usage,
+        output_bytes=translated.output_bytes,
+        upstream_model=translated.upstream_model,
+    )
+    return translated.body
