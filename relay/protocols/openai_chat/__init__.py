@@ -1,0 +1,1 @@
+"""OpenAI's Chat Completions: what customers speak to us, and what most vendors speak."""
