@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.catalog.reader import BandSpec, CatalogError, RateCard, WindowSpec, read_catalog
+from relay.catalog.reader import CatalogError, RateCard, WindowSpec, read_catalog
 
 MODEL = """
 [[channel]]
@@ -52,7 +52,7 @@ class TestPrice:
         ],
     )
     def test_amounts_are_exact_to_the_nano_unit(self, written: str, nano: int) -> None:
-        rates = card_of(f'[model.price]\ninput = "{written}"\noutput = "1"')
+        rates = card_of(f'[model.price]\ninput = "{written}"\noutput = "1"').rates
         assert rates["input"] == nano
 
     @pytest.mark.parametrize(
