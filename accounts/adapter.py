@@ -13,9 +13,7 @@ from accounts.services import create_organization
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth ships no types
     @transaction.atomic
-    def save_user(
-        self, request: HttpRequest, user: User, form: BaseForm, commit: bool = True
-    ) -> User:
+    def save_user(self, request: HttpRequest, user: User, form: BaseForm, commit: bool = True) -> User:
         """The person and the organization are made together or not at all."""
         saved: User = super().save_user(request, user, form, commit)
         create_organization(

@@ -58,7 +58,7 @@ def _membership_of(request: HttpRequest) -> Membership | None:
 
 
 def _zone_named(name: str) -> tzinfo:
-    """The zone, or UTC for what is none. The name comes from outside; ZoneInfo leaves its folder for no one."""
+    """The zone, or UTC for what is none. Names come from outside; ZoneInfo opens nothing else for them."""
     try:
         return ZoneInfo(unquote(name))
     except (KeyError, ValueError, OSError):

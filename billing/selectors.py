@@ -110,9 +110,7 @@ def spend_by_day_and_model(days: Sequence[date]) -> list[Spend]:
         )
         .annotate(day=TruncDate("bucket", tzinfo=zone))
         .values_list("day", "model")
-        .annotate(
-            Sum("charge_nano"), Sum("requests"), tokens=Sum("prompt_tokens") + Sum("completion_tokens")
-        )
+        .annotate(Sum("charge_nano"), Sum("requests"), tokens=Sum("prompt_tokens") + Sum("completion_tokens"))
         .order_by("day", "model")
     )
     return [
@@ -147,9 +145,7 @@ def usage_page(
 
 def find_usage(request_id: UUID) -> UsageRecord | None:
     found: UsageRecord | None = (
-        UsageRecord.objects.select_related("api_key", "retail_version")
-        .filter(request_id=request_id)
-        .first()
+        UsageRecord.objects.select_related("api_key", "retail_version").filter(request_id=request_id).first()
     )
     return found
 
@@ -185,9 +181,7 @@ def totals_by_model(spend: Sequence[Spend]) -> list[Spend]:
     return sorted(sums.values(), key=lambda one: (-one.charge_nano, -one.requests, one.model))
 
 
-def values_by_day(
-    spend: Sequence[Spend], days: Sequence[date], attribute: str
-) -> dict[str, list[int]]:
+def values_by_day(spend: Sequence[Spend], days: Sequence[date], attribute: str) -> dict[str, list[int]]:
     """Per model one value for each of `days`."""
     table: dict[str, list[int]] = defaultdict(lambda: [0] * len(days))
     position = {day: index for index, day in enumerate(days)}

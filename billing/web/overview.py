@@ -84,9 +84,7 @@ def _meters(by_model: Sequence[Spend], shown: int) -> list[Meter]:
 def _meter(name: str, spend: Sequence[Spend], whole: int) -> Meter:
     charge = sum(one.charge_nano for one in spend)
     requests = sum(one.requests for one in spend)
-    called = ngettext("%(number)s request", "%(number)s requests", requests) % {
-        "number": count(requests)
-    }
+    called = ngettext("%(number)s request", "%(number)s requests", requests) % {"number": count(requests)}
     tokens = gettext("%(number)s tokens") % {"number": compact(sum(one.tokens for one in spend))}
     note = " · ".join([percent(charge, whole), called, tokens])
     return Meter(name=name, value=charge, shown=money(charge), note=note)

@@ -14,11 +14,11 @@ from billing.selectors import (
     current_wallet,
     find_usage,
     has_usage,
-    receipt_of,
     usage_page,
 )
 from billing.web.forms import UsageFilterForm
 from billing.web.overview import read_overview
+from billing.web.presenters import Call, show_receipt
 from common.ids import parse_public_id
 
 RECENT = 6
@@ -32,7 +32,7 @@ def overview(request: MemberRequest) -> HttpResponse:
         "has_usage": has_usage(),
         "has_key": APIKey.objects.filter(revoked_at=None).exists(),
         "overview": read_overview(),
-        "recent": usage_page(UsageFilter(), size=RECENT).records,
+        "recent": [Call(one) for one in usage_page(UsageFilter(), size=RECENT).records],
         **quick_start(request),
     }
     return render(request, "billing/overview.html", context)
@@ -43,9 +43,11 @@ def overview(request: MemberRequest) -> HttpResponse:
 def usage(request: MemberRequest) -> HttpResponse:
     form = UsageFilterForm(request.GET)
     before, after = _cursor(request, "before"), _cursor(request, "after")
+    page = usage_page(form.chosen(), before=before, after=after)
     context = {
         "form": form,
-        "page": usage_page(form.chosen(), before=before, after=after),
+        "page": page,
+        "calls": [Call(record) for record in page.records],
         "is_newest": before is None and after is None,
         "is_filtered": any(request.GET.get(name) for name in form.fields),
     }
@@ -60,7 +62,7 @@ def receipt(request: MemberRequest, request_id: str) -> HttpResponse:
     record = find_usage(wanted) if wanted else None
     if record is None:
         raise Http404
-    return render(request, "billing/receipt.html", {"receipt": receipt_of(record), "record": record})
+    return render(request, "billing/receipt.html", {"shown": show_receipt(record)})
 
 
 def _cursor(request: MemberRequest, name: str) -> UUID | None:

@@ -48,9 +48,7 @@ class StackedBars:
     bars: tuple[Bar, ...]
 
 
-def stack_bars(
-    labels: Sequence[str], series: Sequence[Series], show: Callable[[int], str]
-) -> StackedBars:
+def stack_bars(labels: Sequence[str], series: Sequence[Series], show: Callable[[int], str]) -> StackedBars:
     """Bars for `labels`, the first series at the bottom. `show` writes a value for people."""
     totals = [sum(one.values[index] for one in series) for index in range(len(labels))]
     top = ceiling(max(totals, default=0))
@@ -79,8 +77,7 @@ def trace(values: Sequence[int]) -> str:
     """The points of a line through `values` from left to right, as SVG's `points` wants them."""
     highest = max(values, default=0) or 1
     return " ".join(
-        f"{index * COLUMN},{HEIGHT - value * HEIGHT // highest}"
-        for index, value in enumerate(values)
+        f"{index * COLUMN},{HEIGHT - value * HEIGHT // highest}" for index, value in enumerate(values)
     )
 
 

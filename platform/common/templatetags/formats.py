@@ -5,6 +5,7 @@ Money comes in nano-units and stays an integer or a Decimal all the way; a float
 
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
+from uuid import UUID
 
 from babel import Locale
 from babel.dates import format_date, format_datetime
@@ -20,6 +21,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext, pgettext
 
+from common import ids
 from common.money import NANO
 
 register = template.Library()
@@ -112,6 +114,12 @@ def moment(at: datetime, precision: str = "minutes") -> SafeString:
     return format_html('<time datetime="{}" data-local{}>{}</time>', at.isoformat(), seconds, shown)
 
 
+@register.filter
+def public_id(value: UUID, prefix: str) -> str:
+    """An identifier as people and programs see it: req_0190…"""
+    return ids.public_id(prefix, value)
+
+
 def count_decimal(number: Decimal) -> str:
     """A Decimal with the digits it has, trailing zeros included."""
     places = -int(number.as_tuple().exponent)
@@ -128,9 +136,7 @@ def _two_digits(amount: Decimal) -> Decimal:
 
 
 def _currency(amount: Decimal, pattern: str, currency: str) -> str:
-    text = format_currency(
-        amount, currency, format=pattern, locale=page_locale(), currency_digits=False
-    )
+    text = format_currency(amount, currency, format=pattern, locale=page_locale(), currency_digits=False)
     return _narrow(text, currency)
 
 
