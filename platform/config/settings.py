@@ -81,12 +81,13 @@ TEMPLATES: list[dict[str, Any]] = [
 
 # --- Engines ------------------------------------------------------------------------------------
 # Each relay process keeps two connections of its own (money, reads); pages take theirs per request.
+_database = engines.django_database(ENV)
+_pool = {"min_size": 0, "max_size": 20, "timeout": 10}
 DATABASES = {
     "default": {
-        **engines.django_database(ENV),
+        **_database,
         "CONN_MAX_AGE": 0,
-        "DISABLE_SERVER_SIDE_CURSORS": False,
-        "OPTIONS": {"pool": {"min_size": 0, "max_size": 20, "timeout": 10}},
+        "OPTIONS": {**_database.get("OPTIONS", {}), "pool": _pool},
     }
 }
 REDIS_URL = engines.redis_url(ENV)

@@ -1,8 +1,13 @@
-"""The settings, with what differs under pytest."""
+"""The settings under pytest: engines of their own in `var/test`, and what makes tests fast."""
 
-from config.settings import *  # noqa: F403 - the differences only
-from config.settings import DATABASES
+from config import env
+
+env.set_variable("FAREBOX_HOME", str(env.ENV.root / "var" / "test"))
+env.ENV = env.read_env(env.variables())
+
+from config.settings import *  # noqa: E402, F403 - the differences only
+from config.settings import DATABASES  # noqa: E402
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-DATABASES["default"]["OPTIONS"] = {}
+DATABASES["default"]["OPTIONS"] = {}  # a pool's threads would outlive the test database
