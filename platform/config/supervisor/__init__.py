@@ -1,0 +1,1 @@
+"""Everything of an installation under one process: `manage.py up`."""

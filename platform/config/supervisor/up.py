@@ -1,0 +1,115 @@
+"""`manage.py up`: the order in which everything starts, and what a person sees of it."""
+
+import asyncio
+import socket
+import sys
+from functools import partial
+
+from config.bootstrap import FirstStart
+from config.engines.engine import Engine, wait_until_ready
+from config.engines.home import ENGINES_LOCK, SUPERVISOR_LOCK, locked, prepare_home
+from config.engines.running import embedded_engines
+from config.env import ENV, set_variable
+from config.supervisor import programs
+from config.supervisor.database import bring_up_to_date
+from config.supervisor.servers import check_given_servers
+from config.supervisor.sockets import listen, listen_at_remembered_port, local_address, own_url
+from config.supervisor.stream import LogStream
+from config.supervisor.supervisor import Phase, Supervisor, in_thread
+
+RUN = ENV.home / "run"
+URL = own_url(ENV.host, ENV.port)
+COMMANDS_SECONDS = 20.0
+# An engine that ended by itself this often while we wait for it will not come.
+DEATHS = 4
+PHASES = {"postgres": Phase.POSTGRES, "valkey": Phase.VALKEY}
+
+
+def up(relay_workers: int) -> None:
+    """Run the installation until a signal; raises ConfigurationError when it cannot start."""
+    prepare_home(ENV.home)
+    stream = LogStream(sys.stdout)
+    try:
+        with (
+            locked(RUN / SUPERVISOR_LOCK, patience=0.5, refusal=f"already running in {ENV.home}"),
+            listen(ENV.host, ENV.port) as public,
+            listen_at_remembered_port(RUN / "demo_vendor_port") as demo,
+            locked(RUN / ENGINES_LOCK, patience=COMMANDS_SECONDS, refusal=f"a command still uses {ENV.home}"),
+        ):
+            set_variable("DEMO_VENDOR_BASE_URL", f"{own_url(*demo.getsockname())}/v1")
+            asyncio.run(Installation(stream, public, demo, relay_workers).run())
+    finally:
+        stream.close()
+
+
+class Installation:
+    def __init__(
+        self, stream: LogStream, public: socket.socket, demo: socket.socket, relay_workers: int
+    ) -> None:
+        self.stream = stream
+        self.public = public
+        self.demo = demo
+        self.relay_workers = relay_workers
+        self.supervisor = Supervisor(stream)
+
+    async def run(self) -> None:
+        await self.supervisor.run(self._start)
+
+    async def _start(self) -> None:
+        await in_thread(partial(check_given_servers, ENV))
+        await asyncio.gather(*(self._start_engine(engine) for engine in embedded_engines(ENV)))
+        first_start = await in_thread(partial(bring_up_to_date, self.stream.say))
+        try:
+            self._start_children()
+            await self._until_ready()
+        finally:
+            if first_start:  # nobody can see it again, so also when we are stopped before all is ready
+                self._introduce(first_start)
+        self.stream.plain(f"Farebox is ready: {URL}")
+
+    async def _start_engine(self, engine: Engine) -> None:
+        await in_thread(engine.prepare)
+        child = self.supervisor.add(engine.program(), PHASES[engine.label])
+        await in_thread(partial(wait_until_ready, engine, lambda: child.deaths >= DEATHS))
+
+    def _start_children(self) -> None:
+        add = self.supervisor.add
+        add(programs.demo_vendor(self.demo.fileno()), Phase.VENDOR)
+        for number in range(1, self.relay_workers + 1):
+            add(programs.relay(number, self.public.fileno()), Phase.TRAFFIC)
+        add(programs.worker(), Phase.TRAFFIC)
+        add(programs.beat(RUN), Phase.TRAFFIC)
+
+    async def _until_ready(self) -> None:
+        while not await self._answers_ready():  # noqa: ASYNC110 - another process becomes ready, not we
+            await asyncio.sleep(0.1)
+
+    async def _answers_ready(self) -> bool:
+        """One question to /readyz; the connection waits in the socket's queue until a relay takes it."""
+        try:
+            reader, writer = await asyncio.open_connection(local_address(ENV.host), ENV.port)
+        except OSError:
+            return False
+        try:
+            host = f"{local_address(ENV.host)}:{ENV.port}"
+            writer.write(f"GET /readyz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            return b" 200 " in await reader.readline()
+        except OSError:
+            return False
+        finally:
+            writer.close()
+
+    def _introduce(self, first: FirstStart) -> None:
+        for line in INTRODUCTION.format(url=URL, first=first).splitlines():
+            self.stream.plain(line)
+
+
+INTRODUCTION = """
+Shown this once:
+  operator login    {first.operator_email}  {first.operator_password}  at {url}/admin/
+  demo customer's key    {first.demo_api_key}
+Try it:
+  curl -N {url}/v1/chat/completions -H 'Authorization: Bearer {first.demo_api_key}' \
+-H 'Content-Type: application/json' \
+-d '{{"model": "farebox-demo", "stream": true, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+"""
