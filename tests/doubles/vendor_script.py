@@ -1,0 +1,213 @@
+"""What the vendor double is told to do: the directive in a request, made into a script to play.
+
+The content of the last user message may be a JSON object of the fields of Directive. A JSON object
+with none of them, or any other content, asks for the default: 8 chunks, no delay, usage computed from
+the request. A misspelt field beside a known one is refused, so that a test cannot pass by accident.
+
+Tests may import `read_script` to learn what usage the double is going to report.
+"""
+
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+
+DEFAULT_CHUNKS = 8
+DEFAULT_PROMPT_TOKENS = 10
+CHARACTERS_PER_TOKEN = 4
+
+
+class DirectiveInvalidError(ValueError):
+    """The directive cannot be followed; the message names what is wrong."""
+
+
+class Point(NamedTuple):
+    """Where an answer stops. `chunks` counts content chunks, for the place `after_chunks`."""
+
+    place: str
+    chunks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """The fields a test may set; see `tests/doubles/vendor.py` for the whole list in words."""
+
+    chunks: int | None = None
+    delay_ms: float = 0
+    first_delay_ms: float = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    usage: dict[str, Any] | None = None
+    finish_reason: str | None = None
+    status: int = 200
+    error: dict[str, Any] | None = None
+    retry_after: float | None = None
+    die: str | None = None
+    hang: bool | str = False
+    error_in_stream_after: int | None = None
+    no_usage: bool = False
+    no_done: bool = False
+    usage_each_chunk: bool = False
+    crlf: bool = False
+    split: str = "events"
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    empty_first_choices: bool = False
+    html_error: bool = False
+    model: str | None = None
+    unicode: bool = False
+
+    @property
+    def stops_at(self) -> Point | None:
+        """The point where the answer breaks off, whether by dying or by hanging."""
+        if self.hang is True:
+            return Point("before_headers")
+        place = self.die or self.hang
+        return _read_point(place) if place else None
+
+    @property
+    def fails(self) -> bool:
+        """Whether the answer is an HTTP error (or a page of HTML) instead of a completion."""
+        return self.status != 200 or self.html_error
+
+
+DEFAULT = Directive()
+_FIELDS = frozenset(field.name for field in fields(Directive))
+_PLACES = ("before_headers", "after_headers", "after_chunks", "in_usage")
+_SPLITS = ("events", "whole", "bytes")
+
+
+@dataclass(slots=True)
+class Script:
+    """One answer, decided: everything that depends on the request and not on the clock."""
+
+    directive: Directive
+    model: str
+    stream: bool
+    include_usage: bool
+    choices: int
+    chunks: int
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+
+    @property
+    def answers_as(self) -> str:
+        return self.directive.model or self.model
+
+    def usage(self) -> dict[str, Any]:
+        """The usage object of the answer."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens, "audio_tokens": 0},
+            "completion_tokens_details": {
+                "reasoning_tokens": self.reasoning_tokens,
+                "audio_tokens": 0,
+                "accepted_prediction_tokens": 0,
+                "rejected_prediction_tokens": 0,
+            },
+            **(self.directive.usage or {}),
+        }
+
+
+def read_script(request: dict[str, Any]) -> Script:
+    """The script for a chat request; raises DirectiveInvalidError.
+
+    `max_completion_tokens`, or else `max_tokens`, lowers completion tokens and chunks like a real
+    vendor's limit: for each choice, with the finish reason `length`.
+    """
+    messages = request.get("messages") or []
+    directive = read_directive(_last_user_text(messages))
+    choices = request.get("n") or 1
+    chunks = DEFAULT_CHUNKS if directive.chunks is None else directive.chunks
+    completion = directive.completion_tokens
+    completion = chunks * choices if completion is None else completion
+    finish = directive.finish_reason or ("tool_calls" if directive.tool_calls else "stop")
+    limit = request.get("max_completion_tokens") or request.get("max_tokens")
+    if limit is not None and limit * choices < completion:
+        completion, chunks, finish = limit * choices, min(chunks, limit), "length"
+    prompt = directive.prompt_tokens
+    options = request.get("stream_options") or {}
+    stream = bool(request.get("stream"))
+    return Script(
+        directive=directive,
+        model=str(request.get("model")),
+        stream=stream,
+        include_usage=stream and bool(options.get("include_usage")),
+        choices=choices,
+        chunks=chunks,
+        finish_reason=finish,
+        prompt_tokens=_count_prompt_tokens(messages) if prompt is None else prompt,
+        completion_tokens=completion,
+        cached_tokens=directive.cached_tokens,
+        reasoning_tokens=min(directive.reasoning_tokens, completion),
+    )
+
+
+@lru_cache(maxsize=512)
+def read_directive(text: str) -> Directive:
+    """The directive in a message's text, DEFAULT where there is none; raises DirectiveInvalidError."""
+    if not text.startswith("{"):
+        return DEFAULT
+    try:
+        given = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return DEFAULT
+    if not isinstance(given, dict) or not _FIELDS & given.keys():
+        return DEFAULT
+    if strange := given.keys() - _FIELDS:
+        raise DirectiveInvalidError(f"unknown fields in the directive: {sorted(strange)}")
+    directive = Directive(**{**given, "tool_calls": tuple(given.get("tool_calls", ()))})
+    _check_directive(directive)
+    return directive
+
+
+def _check_directive(directive: Directive) -> None:
+    _ = directive.stops_at  # raises when the place is misspelt
+    if directive.die and directive.hang:
+        raise DirectiveInvalidError("an answer cannot both die and hang")
+    if directive.split not in _SPLITS:
+        read_seed(directive.split)
+
+
+def read_seed(split: str) -> int:
+    """The seed in `random:SEED`; raises DirectiveInvalidError."""
+    kind, _, seed = split.partition(":")
+    if kind != "random" or not seed.isdigit():
+        raise DirectiveInvalidError(f"split must be one of {_SPLITS} or random:SEED, not {split!r}")
+    return int(seed)
+
+
+def _read_point(text: str | bool) -> Point:
+    place, _, chunks = str(text).partition(":")
+    if place not in _PLACES or (place == "after_chunks") != chunks.isdigit():
+        raise DirectiveInvalidError(f"no such place in an answer: {text!r}")
+    return Point(place, int(chunks or 0))
+
+
+def _last_user_text(messages: list[dict[str, Any]]) -> str:
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            return text_of(message)
+    return ""
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """The text of a message, its text parts joined."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text", "") for part in content or ())
+
+
+def _count_prompt_tokens(messages: list[dict[str, Any]]) -> int:
+    characters = 0
+    for message in messages:
+        characters += len(text_of(message))
+    return DEFAULT_PROMPT_TOKENS + characters // CHARACTERS_PER_TOKEN
