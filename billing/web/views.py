@@ -21,7 +21,7 @@ from billing.web.overview import read_overview
 from billing.web.presenters import Call, show_receipt
 from common.ids import parse_public_id
 
-RECENT = 6
+RECENT = 8
 
 
 @member_page

@@ -10,6 +10,7 @@ HEIGHT = 1000
 COLUMN = 100
 BAR = 72
 SMALLEST = 8  # what is not nothing stays visible
+CEILINGS = (2, 4, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60, 80, 100)
 COLORS = 6  # --chart-1 … --chart-6; the last one is for "everything else"
 
 
@@ -66,11 +67,11 @@ def stack_bars(labels: Sequence[str], series: Sequence[Series], show: Callable[[
 
 
 def ceiling(value: int) -> int:
-    """The next number whose half is round as well: 2, 4, 6, 8 or 10 times a power of ten."""
+    """The next number with two even digits or fewer: its half is a whole, short number as well."""
     step = 1
-    while step * 10 < value:
+    while step * 100 < value:
         step *= 10
-    return next(step * factor for factor in (2, 4, 6, 8, 10) if step * factor >= value)
+    return next(step * factor for factor in CEILINGS if step * factor >= value)
 
 
 def trace(values: Sequence[int]) -> str:
@@ -96,8 +97,7 @@ def _rectangles(index: int, series: Sequence[Series], top: int) -> tuple[Rectang
 
 
 def _tip(label: str, index: int, series: Sequence[Series], show: Callable[[int], str]) -> str:
+    """The total, then what it is made of from the top down; two spaces stand before each value."""
     parts = [(one.name, one.values[index]) for one in series if one.values[index]]
-    lines = [f"{name}  {show(value)}" for name, value in reversed(parts)]
-    if len(lines) == 1 and len(series) == 1:
-        lines = [show(parts[0][1])]
-    return "\n".join([label, *(lines or [show(0)])])
+    lines = [f"{name}  {show(value)}" for name, value in reversed(parts) if len(series) > 1]
+    return "\n".join([f"{label}  {show(sum(value for _, value in parts))}", *lines])

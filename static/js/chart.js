@@ -4,6 +4,7 @@ tip.className = "chart-tip";
 tip.hidden = true;
 tip.setAttribute("aria-hidden", "true");
 document.body.append(tip);
+let shown = null;
 
 function textOf(bar) {
   const title = bar.querySelector("title");
@@ -12,6 +13,17 @@ function textOf(bar) {
     title.remove();
   }
   return bar.dataset.tip;
+}
+
+// "name  value" per line becomes two columns.
+function row(line) {
+  const paragraph = document.createElement("p");
+  for (const part of line.split("  ")) {
+    const span = document.createElement("span");
+    span.textContent = part;
+    paragraph.append(span);
+  }
+  return paragraph;
 }
 
 function place(event) {
@@ -26,7 +38,8 @@ document.addEventListener("pointermove", (event) => {
   const bar = event.target.closest?.(".chart .bar");
   tip.hidden = !bar;
   if (!bar) return;
-  tip.textContent = textOf(bar);
+  if (bar !== shown) tip.replaceChildren(...textOf(bar).split("\n").map(row));
+  shown = bar;
   place(event);
 });
 

@@ -8,14 +8,15 @@ from typing import Any
 from django import template
 
 from common.charts import COLORS, COLUMN, HEIGHT, Series, stack_bars, trace
-from common.templatetags.formats import compact, count, day, money_axis, money_exact
+from common.templatetags.formats import compact, count, day, money, money_axis, money_exact
 
 register = template.Library()
 
 Show = Callable[[int], str]
-UNITS: dict[str, tuple[Show, Show]] = {
-    "money": (money_axis, money_exact),
-    "count": (compact, count),
+# How a value is written on the scale, beside the pointer, and in the table.
+UNITS: dict[str, tuple[Show, Show, Show]] = {
+    "money": (money_axis, money, money_exact),
+    "count": (compact, count, count),
 }
 
 
@@ -39,8 +40,8 @@ def stacked_bars(
     size: str = "tall",
 ) -> dict[str, Any]:
     """A bar per day, stacked by series. `unit`: "money" (values in nano-units) or "count"."""
-    on_axis, exact = UNITS[unit]
-    chart = stack_bars([day(one) for one in days], series, exact)
+    on_axis, in_tip, exact = UNITS[unit]
+    chart = stack_bars([day(one) for one in days], series, in_tip)
     return {
         "chart": chart,
         "title": title,

@@ -51,6 +51,14 @@ def money_exact(nano: int | Decimal, currency: str = "USD") -> str:
 
 
 @register.filter
+def money_lined_up(nano: int | Decimal, places: int = 9) -> SafeString:
+    """Exact, with `places` decimals so that a column's points stand below each other; the zeros are faint."""
+    text = money_exact(nano)
+    missing = places - len(text.partition(".")[2])
+    return format_html('{}<span class="zeros">{}</span>', text, "0" * missing)
+
+
+@register.filter
 def money_axis(nano: int, currency: str = "USD") -> str:
     """As short as it can be: for the scale of a chart."""
     amount = _major(nano)

@@ -23,7 +23,14 @@ def icon(name: str, size: str = "") -> SafeString:
 
 
 @register.inclusion_tag("includes/field.html")
-def field(bound: BoundField, placeholder: str = "", *, hint: bool = True) -> dict[str, Any]:
+def field(
+    bound: BoundField,
+    placeholder: str = "",
+    *,
+    hint: bool = True,
+    aside_url: str = "",
+    aside_text: str = "",
+) -> dict[str, Any]:
     """Label, control, hint and errors of one field, without placeholders that repeat the label."""
     inline = isinstance(bound.field.widget, CheckboxInput)
     attributes: dict[str, Any] = {"placeholder": placeholder or False}
@@ -34,6 +41,8 @@ def field(bound: BoundField, placeholder: str = "", *, hint: bool = True) -> dic
         "control": bound.as_widget(attrs=attributes),
         "inline": inline,
         "show_hint": hint,
+        "aside_url": aside_url,
+        "aside_text": aside_text,
     }
 
 
