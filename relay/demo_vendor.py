@@ -12,6 +12,7 @@ GRACE_SECONDS, and exit with 0.
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
@@ -32,9 +33,8 @@ from relay.demo_vendor_wire import (
 )
 
 GRACE_SECONDS = 5.0
-IDLE_SECONDS = (
-    120  # longer than any client keeps an idle connection, so that the client closes first
-)
+LINGER_SECONDS = 1.0
+IDLE_SECONDS = 120  # longer than any client keeps an idle connection, so that the client closes first
 TOKEN_SECONDS = 0.025
 
 
@@ -78,6 +78,7 @@ class Connection:
             # What was not read of the request would be taken for the next one.
             self.closing = True
             await self._send_whole(refusal.status, refusal.render())
+            await self._linger()
         self.busy = False
 
     async def _answer(self, request: http.HttpRequest) -> None:
@@ -113,6 +114,14 @@ class Connection:
         self._writer.write(http.render_whole(status, body, keep_alive=not self.closing))
         await self._writer.drain()
 
+    async def _linger(self) -> None:
+        """Read away what the client still sends: a reset would destroy the refusal on its way."""
+        self._writer.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while await self._reader.read(64 * 1024):
+                    pass
+
     async def _send_stream(self, reply: Answer) -> None:
         self._writer.write(http.render_stream_head(keep_alive=not self.closing))
         for number, step in enumerate(reply.render_steps()):
@@ -134,9 +143,7 @@ class DemoVendor:
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a new connection; asyncio calls this."""
-        connection = Connection(
-            reader, writer, started=self._started, token_seconds=self._token_seconds
-        )
+        connection = Connection(reader, writer, started=self._started, token_seconds=self._token_seconds)
         task = asyncio.get_running_loop().create_task(connection.serve())
         self._connections[task] = connection
         task.add_done_callback(self._connections.pop)

@@ -116,8 +116,7 @@ class Answer:
             )
         yield (
             b"".join(
-                self._chunk(index, {}, choice.finish_reason)
-                for index, choice in enumerate(self.choices)
+                self._chunk(index, {}, choice.finish_reason) for index, choice in enumerate(self.choices)
             )
             + self._closing()
         )
