@@ -46,14 +46,14 @@ class KeyCache:
 
     async def principal(self, key: str) -> Principal:
         """Raises KeyRefused, or KeysUnavailable where a key is not cached and the database is away."""
-        if not is_well_formed(key):
-            raise KeyRefused("not an API key of this service")
         digest = digest_key(key, self._pepper)
         entry = self._entries.get(digest)
         if entry is not None and entry[1] > self._clock():
             principal = entry[0]
-        else:
+        elif is_well_formed(key):
             principal = await self._look_up_once(digest)
+        else:
+            principal = None
         if principal is None:
             raise KeyRefused("not an API key of this service, or it was revoked")
         return principal

@@ -117,9 +117,7 @@ class APIKey(OrganizationOwned):
     digest = models.BinaryField(_("digest"), max_length=32, unique=True, editable=False)
     head = models.CharField(_("first characters"), max_length=7, editable=False)
     tail = models.CharField(_("last characters"), max_length=4, editable=False)
-    created_by = models.ForeignKey(
-        User, models.SET_NULL, null=True, blank=True, verbose_name=_("created by")
-    )
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, verbose_name=_("created by"))
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
@@ -146,9 +144,7 @@ class AuditEvent(models.Model):
 
     at = models.DateTimeField(_("at"), auto_now_add=True)
     actor = models.ForeignKey(User, models.PROTECT, null=True, verbose_name=_("actor"))
-    organization = models.ForeignKey(
-        Organization, models.PROTECT, null=True, verbose_name=_("organization")
-    )
+    organization = models.ForeignKey(Organization, models.PROTECT, null=True, verbose_name=_("organization"))
     action = models.CharField(_("action"), max_length=60)
     subject = models.CharField(_("subject"), max_length=100)
     before = models.JSONField(_("before"), null=True)

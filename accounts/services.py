@@ -72,9 +72,7 @@ def record_audit(
 
 def ensure_house_reseller() -> Reseller:
     """The operator's own reseller; made at the first start."""
-    house, _ = Reseller.objects.get_or_create(
-        slug=HOUSE_SLUG, defaults={"name": "Farebox", "is_house": True}
-    )
+    house, _ = Reseller.objects.get_or_create(slug=HOUSE_SLUG, defaults={"name": "Farebox", "is_house": True})
     return house
 
 
@@ -86,9 +84,7 @@ def create_organization(
     organization = Organization.objects.create(
         reseller=reseller or ensure_house_reseller(), name=name.strip()[:150] or owner.email
     )
-    Membership.across_all_organizations.create(
-        organization=organization, user=owner, role=Role.OWNER
-    )
+    Membership.across_all_organizations.create(organization=organization, user=owner, role=Role.OWNER)
     record_audit(
         action="organization.created",
         subject=organization,
@@ -126,9 +122,7 @@ def create_api_key(
 
 
 @transaction.atomic
-def rename_api_key(
-    *, api_key: APIKey, name: str, actor: User | None = None, ip: str | None = None
-) -> APIKey:
+def rename_api_key(*, api_key: APIKey, name: str, actor: User | None = None, ip: str | None = None) -> APIKey:
     """Raises NameInvalid."""
     [api_key] = lock_rows(APIKey.across_all_organizations.all(), [api_key.pk])
     before = api_key.name

@@ -11,6 +11,7 @@ SPEND_MEMORY_S = 10.0
 LEASE_COVERS_S = 20.0
 HOLDS_PER_LEASE = 4
 UNLIMITED_SHARE = 16
+REFUSAL_MEMORY_S = 0.25
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +28,8 @@ class Credit:
     last_used: float = 0.0
     spend_per_s: float = 0.0
     spend_at: float = 0.0
+    refused_need: int = 0
+    refused_until: float = 0.0
 
     def has_lease(self) -> bool:
         return self.deadline > 0.0
@@ -48,9 +51,7 @@ class Credit:
 
     def note_spending(self, charge: int, now: float) -> None:
         elapsed = now - self.spend_at
-        self.spend_per_s = (
-            self.spend_per_s * math.exp(-elapsed / SPEND_MEMORY_S) + charge / SPEND_MEMORY_S
-        )
+        self.spend_per_s = self.spend_per_s * math.exp(-elapsed / SPEND_MEMORY_S) + charge / SPEND_MEMORY_S
         self.spend_at = now
 
     def wanted(self, amount: int) -> int:
@@ -60,6 +61,15 @@ class Credit:
     def share(self) -> int:
         """What a request without a limit of its own may hold: a part, so that others find credit too."""
         return max(0, self.free + self.wallet_free) // UNLIMITED_SHARE
+
+    def note_refusal(self, need: int, now: float) -> None:
+        self.refused_need = need
+        self.refused_until = now + REFUSAL_MEMORY_S
+
+    def was_refused(self, need: int, now: float) -> bool:
+        """Whether the wallet could not carry as much a moment ago: an empty wallet under fire costs no
+        query each time."""
+        return now < self.refused_until and need >= self.refused_need
 
     def grow(self, granted: int, wallet_free: int, deadline: float) -> None:
         self.free += granted

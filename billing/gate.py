@@ -54,6 +54,7 @@ class Gate:
         self._tariffs = TariffBook({}, None)
         self._keeper: asyncio.Task[None] | None = None
         self._renewed_at = 0.0
+        self._unwritten: dict[asyncio.Future[None], float] = {}
 
     async def start(self) -> None:
         await self.refresh_prices()
@@ -112,12 +113,15 @@ class Gate:
         price = price_usage(outcome.usage, hold.tariffs.retail)
         cost = price_usage(outcome.usage, hold.tariffs.cost) if hold.tariffs.cost else 0
         hold.is_open = False  # from here on the record decides, however the wait ends
-        written = self._writer.settle(_record(hold, outcome, price, cost))
-        written.add_done_callback(lambda _: self._close(hold, charge=price))
+        record = _record(hold, outcome, price, cost)
+        written = self._writer.settle(record, lambda: self._close(hold, charge=price))
+        self._unwritten[written] = self._clock()
         try:
-            await asyncio.wait_for(asyncio.shield(written), SETTLE_WAIT_S)
-        except (TimeoutError, DatabaseError) as error:
-            raise MoneyUnavailable("the charge could not be written down in time") from error
+            await written
+        except DatabaseError as error:
+            raise MoneyUnavailable("the charge could not be written down") from error
+        finally:
+            del self._unwritten[written]
         return UsageCharge(charge_nano=price, cost_nano=cost)
 
     def _credit_of(self, organization_id: int) -> Credit:
@@ -133,21 +137,23 @@ class Gate:
         if charge:
             credit.note_spending(charge, self._clock())
 
-    async def _enlarge(
-        self, demand: Demand, tariffs: ModelTariffs, credit: Credit
-    ) -> tuple[int, int]:
+    async def _enlarge(self, demand: Demand, tariffs: ModelTariffs, credit: Credit) -> tuple[int, int]:
         """Lease enough for `demand`; returns what to hold and the output limit it pays."""
         amount, limit = _worst_case(demand, tariffs, credit)
         if credit.admits(amount, self._clock()):  # the one before us in the lock leased enough
             return amount, limit
+        least = _least(demand, tariffs)
+        if credit.was_refused(least, self._clock()):
+            raise CreditRefused("the balance does not cover this request")
         if credit.has_lease() and self._clock() >= credit.deadline:
             self._return_lease(credit)
-        least = _least(demand, tariffs)
-        await self._lease(credit, max(0, least - credit.free), credit.wanted(max(amount, least)))
+        most = _price_of(demand, tariffs, demand.max_output_tokens or demand.model_max_output_tokens)
+        await self._lease(credit, max(0, least - credit.free), credit.wanted(most))
         amount, limit = _worst_case(demand, tariffs, credit)
         if not credit.admits(amount, self._clock()):
             amount, limit = _what_fits(demand, tariffs, credit.free)
         if not credit.admits(max(amount, least), self._clock()):
+            credit.note_refusal(least, self._clock())
             raise CreditRefused("the balance does not cover this request")
         return amount, limit
 
@@ -179,6 +185,7 @@ class Gate:
 
     async def _keep_once(self) -> None:
         now = self._clock()
+        self._end_long_waits(now)
         for credit in list(self._credits.values()):
             if credit.open_requests == 0 and now - credit.last_used > IDLE_RETURN_S:
                 if credit.has_lease():
@@ -186,6 +193,12 @@ class Gate:
                 self._forget(credit)
         if now - self._renewed_at >= RENEW_EVERY_S:
             await self._renew(now)
+
+    def _end_long_waits(self, now: float) -> None:
+        """Whoever waits for a commit too long hears that it will come later; the record stays queued."""
+        for written, asked_at in self._unwritten.items():
+            if now - asked_at > SETTLE_WAIT_S and not written.done():
+                written.set_exception(MoneyUnavailable("the charge is not written down yet"))
 
     def _return_lease(self, credit: Credit) -> None:
         credit.end()
@@ -239,9 +252,7 @@ def _what_fits(demand: Demand, tariffs: ModelTariffs, budget: int) -> tuple[int,
     """The same when no more than `budget` may be held; an explicit limit is never lowered."""
     if demand.max_output_tokens is not None:
         return _price_of(demand, tariffs, demand.max_output_tokens), demand.max_output_tokens
-    affordable = affordable_output(
-        tariffs.retail, prompt_tokens=demand.prompt_tokens, budget_nano=budget
-    )
+    affordable = affordable_output(tariffs.retail, prompt_tokens=demand.prompt_tokens, budget_nano=budget)
     limit = min(affordable // demand.choices, demand.model_max_output_tokens)
     return _price_of(demand, tariffs, limit), limit
 

@@ -64,9 +64,7 @@ class PriceVersion(models.Model):
     bands = models.JSONField(_("context bands"), default=list, blank=True)
     windows = models.JSONField(_("time windows"), default=list, blank=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
-    created_by = models.ForeignKey(
-        User, models.PROTECT, null=True, blank=True, verbose_name=_("created by")
-    )
+    created_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, verbose_name=_("created by"))
 
     class Meta:
         verbose_name = _("price version")
@@ -168,9 +166,7 @@ class Lease(models.Model):
     holder = models.UUIDField(_("holder"))
     granted = models.BigIntegerField(_("granted"))
     settled = models.BigIntegerField(_("settled"), default=0)
-    state = models.CharField(
-        _("state"), max_length=10, choices=LeaseState.choices, default=LeaseState.OPEN
-    )
+    state = models.CharField(_("state"), max_length=10, choices=LeaseState.choices, default=LeaseState.OPEN)
     opened_at = models.DateTimeField(_("opened"))
     expires_at = models.DateTimeField(_("expires"))
 
@@ -254,9 +250,7 @@ class UsageRecord(OrganizationOwned):
     charge_nano = models.BigIntegerField(_("charge"))
     uncollected_nano = models.BigIntegerField(_("uncollected"))
     cost_nano = models.BigIntegerField(_("vendor cost"))
-    retail_version = models.ForeignKey(
-        PriceVersion, models.PROTECT, db_constraint=False, related_name="+"
-    )
+    retail_version = models.ForeignKey(PriceVersion, models.PROTECT, db_constraint=False, related_name="+")
     cost_version = models.ForeignKey(
         PriceVersion, models.PROTECT, db_constraint=False, null=True, related_name="+"
     )

@@ -116,9 +116,7 @@ def publish_price(
     [reseller] = lock_rows(Reseller.objects.all(), [reseller.pk])
     moment = effective_from or timezone.now()
     current = (
-        PriceVersion.objects.filter(
-            reseller=reseller, model=model, kind=kind, effective_from__lte=moment
-        )
+        PriceVersion.objects.filter(reseller=reseller, model=model, kind=kind, effective_from__lte=moment)
         .order_by("-effective_from")
         .first()
     )
@@ -153,9 +151,7 @@ def reap_expired_leases(*, grace_s: float = REAP_GRACE_S) -> int:
     reaped = 0
     for wallet_id, holder in list(expired.values_list("wallet_id", "holder")):
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT billing_end_lease(%s, %s, 'reaped', %s)", [wallet_id, holder, deadline]
-            )
+            cursor.execute("SELECT billing_end_lease(%s, %s, 'reaped', %s)", [wallet_id, holder, deadline])
         reaped += 1
     return reaped
 
@@ -219,8 +215,8 @@ def _note_key_use(claimed: list[UUID]) -> None:
 
 def make_usage_partitions(*, today: datetime | None = None, months: int = MONTHS_AHEAD) -> list[str]:
     """See to it that this month and the next `months` have their partitions; returns those made now."""
-    start = (today or timezone.now()).astimezone(UTC).replace(
-        day=1, hour=0, minute=0, second=0, microsecond=0
+    start = (
+        (today or timezone.now()).astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     )
     made = []
     for _ in range(months + 1):

@@ -45,9 +45,7 @@ class InvalidRequest(RelayError):
     code = "invalid_request"
     http_status = 400
 
-    def __init__(
-        self, message: str, *, param: str | None = None, reason: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, param: str | None = None, reason: str | None = None) -> None:
         super().__init__(message, param=param)
         self.reason = reason
 

@@ -56,7 +56,7 @@ class Channel(models.Model):
         """Raises SealBroken."""
         if self.sealed_api_keys is None:
             return ()
-        opened = unseal(self.sealed_api_keys, place=self._place)
+        opened = unseal(bytes(self.sealed_api_keys), place=self._place)
         return tuple(key.decode() for key in opened.split(KEY_SEPARATOR))
 
     @property
@@ -111,9 +111,7 @@ class Route(models.Model):
         verbose_name = _("route")
         verbose_name_plural = _("routes")
         constraints = [
-            models.UniqueConstraint(
-                fields=["model", "channel", "upstream_model"], name="route_once"
-            )
+            models.UniqueConstraint(fields=["model", "channel", "upstream_model"], name="route_once")
         ]
 
     def __str__(self) -> str:

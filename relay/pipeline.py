@@ -18,11 +18,13 @@ from relay.errors import InsufficientQuota, ServiceUnavailable, UpstreamTimedOut
 from relay.exchange import Exchange, completion_name
 from relay.offers import Offer, model_not_found
 from relay.protocols.openai_chat.request import parse_request, prompt_token_bound, upstream_body
-from relay.protocols.openai_chat.response import translate_response
+from relay.protocols.openai_chat.response import add_usage, translate_response
 from relay.routing import choose_target
 from relay.runtime import Relay
-from relay.stream import SILENCE_S, ChatStream
-from relay.upstream import UpstreamAnswer, send_upstream
+from relay.stream import ChatStream
+from relay.upstream import send_upstream
+
+WHOLE_ANSWER_S = 600.0
 
 
 async def complete_chat(
@@ -32,26 +34,22 @@ async def complete_chat(
     chat = parse_request(body)
     offer = relay.offers.find(chat.model)
     target = choose_target(offer.targets, random.random())  # noqa: S311 - a share of traffic, no secret
-    hold = await _hold(relay, principal, request_id, chat, offer)
+    hold = await _hold(relay, _demand(principal, request_id, chat, offer))
     exchange = Exchange(relay.gate, request_id, chat, target, hold)
+    send = _stream if chat.stream else _answer
     try:
-        upstream = upstream_body(
-            chat,
-            upstream_model=target.upstream_model,
-            limit_field=offer.max_tokens_field,
-            limit=hold.max_output_tokens,
-        )
-        answer = await send_upstream(relay.transport, target, upstream)
-        return await (_open_stream if chat.stream else _whole_answer)(exchange, answer)
+        async with asyncio.timeout(target.timeout_first_token_s if chat.stream else WHOLE_ANSWER_S):
+            return await send(relay, exchange, _upstream_body(exchange, offer))
+    except TimeoutError as error:
+        exchange.give_up()
+        raise UpstreamTimedOut("The model's vendor did not answer in time. Nothing was charged.") from error
     except BaseException:
         exchange.give_up()
         raise
 
 
-async def _hold(
-    relay: Relay, principal: Principal, request_id: UUID, chat: ChatRequest, offer: Offer
-) -> Hold:
-    demand = Demand(
+def _demand(principal: Principal, request_id: UUID, chat: ChatRequest, offer: Offer) -> Demand:
+    return Demand(
         request_id=request_id,
         payer=Payer(
             organization_id=principal.organization_id,
@@ -64,10 +62,13 @@ async def _hold(
         model_max_output_tokens=offer.max_output_tokens,
         choices=chat.n,
     )
+
+
+async def _hold(relay: Relay, demand: Demand) -> Hold:
     try:
         return await relay.gate.open_hold(demand)
     except PriceMissing as error:
-        raise model_not_found(chat.model) from error
+        raise model_not_found(demand.model) from error
     except CreditRefused as error:
         raise InsufficientQuota(
             "Your balance does not cover this request. Top up, or lower max_tokens."
@@ -78,7 +79,17 @@ async def _hold(
         ) from error
 
 
-async def _open_stream(exchange: Exchange, answer: UpstreamAnswer) -> ChatStream:
+def _upstream_body(exchange: Exchange, offer: Offer) -> bytes:
+    return upstream_body(
+        exchange.chat,
+        upstream_model=exchange.target.upstream_model,
+        limit_field=offer.max_tokens_field,
+        limit=exchange.hold.max_output_tokens,
+    )
+
+
+async def _stream(relay: Relay, exchange: Exchange, body: bytes) -> ChatStream:
+    answer = await send_upstream(relay.upstream, exchange.target, body)
     stream = ChatStream(exchange, answer)
     try:
         await stream.open()
@@ -88,13 +99,9 @@ async def _open_stream(exchange: Exchange, answer: UpstreamAnswer) -> ChatStream
     return stream
 
 
-async def _whole_answer(exchange: Exchange, answer: UpstreamAnswer) -> bytes:
-    async with answer:
-        try:
-            async with asyncio.timeout(SILENCE_S):
-                payload = await answer.read_all()
-        except TimeoutError as error:
-            raise UpstreamTimedOut("The model's vendor stopped answering.") from error
+async def _answer(relay: Relay, exchange: Exchange, body: bytes) -> bytes:
+    async with await send_upstream(relay.upstream, exchange.target, body) as answer:
+        payload = await answer.read_all()
     translated = translate_response(
         payload,
         completion_id=completion_name(exchange.request_id),
@@ -102,10 +109,10 @@ async def _whole_answer(exchange: Exchange, answer: UpstreamAnswer) -> bytes:
         model_fallback=exchange.target.upstream_model,
     )
     exchange.note_output()
-    await exchange.settle(
+    charged = await exchange.settle(
         ending=ending_of(translated.finish_reasons),
         reported=translated.usage,
         output_bytes=translated.output_bytes,
         upstream_model=translated.upstream_model,
     )
-    return translated.body
+    return translated.body if translated.usage else add_usage(translated.body, charged)

@@ -14,7 +14,7 @@ from common.broadcast import listen
 from common.database import read_in_thread
 from relay.offers import Offer, OfferBook, load_offer_book
 from relay.stream import finish_streams
-from relay.transport import UpstreamTransport
+from relay.transport import UpstreamClient
 
 REFRESH_S = 15.0
 GATHER_NOTICES_S = 0.05
@@ -28,7 +28,7 @@ class Relay:
     def __init__(self) -> None:
         self.keys = KeyCache(pepper=settings.KEY_PEPPER)
         self.gate = Gate()
-        self.transport = UpstreamTransport()
+        self.upstream = UpstreamClient()
         self.offers = OfferBook({}, {})
         self._stale = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -48,14 +48,12 @@ class Relay:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await finish_streams()
         await self.gate.stop()
-        await self.transport.aclose()
+        await self.upstream.aclose()
 
     def offered_to(self, principal: Principal) -> list[Offer]:
         """What this customer can call, by name."""
         offers = self.offers.offers
-        return [
-            offers[name] for name in sorted(offers) if self.gate.has_price(principal.reseller_id, name)
-        ]
+        return [offers[name] for name in sorted(offers) if self.gate.has_price(principal.reseller_id, name)]
 
     def _on_notice(self, kind: str, subject: str) -> None:
         handlers: dict[str, Callable[[], None]] = {

@@ -11,9 +11,7 @@ from relay.models import Channel, Model, Route
 
 
 @transaction.atomic
-def apply_channels_and_models(
-    *, channels: Iterable[ChannelSpec], specs: Iterable[ModelSpec]
-) -> list[str]:
+def apply_channels_and_models(*, channels: Iterable[ChannelSpec], specs: Iterable[ModelSpec]) -> list[str]:
     """Make channels, models and routes what the specs say; those that no spec names stay as they are.
 
     Returns a line for each difference; none when everything was so already. Credentials are compared, and

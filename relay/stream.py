@@ -48,14 +48,8 @@ class ChatStream:
 
     async def open(self) -> None:
         """Read up to the first event, while an error can still become an HTTP status. Raises RelayError."""
-        try:
-            async with asyncio.timeout(self._exchange.target.timeout_first_token_s):
-                while not self._ready and self._is_open:
-                    self._ready = await self._read()
-        except TimeoutError as error:
-            raise UpstreamTimedOut(
-                "The model's vendor did not answer in time. Nothing was charged."
-            ) from error
+        while not self._ready and self._is_open:
+            self._ready = await self._read()
         if not self._is_open and not self._translator.finished:
             raise UpstreamFailed("The model's vendor ended the stream without an answer.")
 
@@ -109,10 +103,8 @@ class ChatStream:
         if not piece:
             self._is_open = False
             return b""
-        out = []
-        for payload in self._splitter.feed(piece):
-            if chunk := self._translator.feed(payload):
-                out.append(chunk)
+        translate = self._translator.feed
+        out = [chunk for payload in self._splitter.feed(piece) if (chunk := translate(payload))]
         if out:
             self._silent_since = self._loop.time()
             self._exchange.note_output()
@@ -139,7 +131,9 @@ class ChatStream:
             try:
                 await self._settled(ending)
             except RelayError as failure:
-                log.warning("settled_late", request=request_name(self._exchange.request_id), code=failure.code)
+                log.warning(
+                    "settled_late", request=request_name(self._exchange.request_id), code=failure.code
+                )
         return error_event(error)
 
     def _settle_apart(self) -> None:

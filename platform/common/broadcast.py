@@ -32,9 +32,7 @@ def announce(kind: str, subject: str = "") -> None:
         log.warning("notice_not_sent", kind=kind, error=type(error).__name__)
 
 
-async def listen(
-    on_notice: Callable[[str, str], None], on_connected: Callable[[], None]
-) -> None:
+async def listen(on_notice: Callable[[str, str], None], on_connected: Callable[[], None]) -> None:
     """Hand every notice to `on_notice(kind, subject)` until cancelled.
 
     `on_connected` runs after each (re)connection: whatever was announced meanwhile was missed.
@@ -47,9 +45,7 @@ async def listen(
             await asyncio.sleep(RECONNECT_S)
 
 
-async def _listen_once(
-    on_notice: Callable[[str, str], None], on_connected: Callable[[], None]
-) -> None:
+async def _listen_once(on_notice: Callable[[str, str], None], on_connected: Callable[[], None]) -> None:
     client = redis.asyncio.Redis.from_url(settings.REDIS_URL, health_check_interval=5)
     async with client, client.pubsub() as subscription:
         await subscription.subscribe(CHANNEL)

@@ -3,16 +3,20 @@
 import os
 import time
 from datetime import datetime
+from random import Random
 from uuid import UUID
 
 _VERSION_AND_VARIANT = (0x7 << 76) | (0x2 << 62)
 _RANDOM_BITS = (0xFFF << 64) | ((1 << 62) - 1)
+# Ids must not collide, they need not be secret: seeded once from the system, which costs a call each time.
+_random = Random(os.urandom(32))  # noqa: S311
+os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
 
 
 def uuid7() -> UUID:
     """A version 7 UUID (RFC 9562): 48 bits of Unix milliseconds, then 74 random bits."""
     milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big") & _RANDOM_BITS
+    random = _random.getrandbits(80) & _RANDOM_BITS
     return UUID(int=(milliseconds << 80) | _VERSION_AND_VARIANT | random)
 
 

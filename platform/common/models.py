@@ -53,7 +53,7 @@ class OrganizationOwned(models.Model):
     organization = models.ForeignKey("accounts.Organization", on_delete=models.PROTECT)
 
     objects = OrganizationManager()
-    across_all_organizations: models.Manager[Any] = models.Manager()
+    across_all_organizations = models.Manager()
 
     class Meta:
         abstract = True

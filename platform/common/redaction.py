@@ -13,9 +13,7 @@ def redact_text(text: str) -> str:
     return SECRET_VALUES.sub(HIDDEN, text)
 
 
-def redact_event(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A structlog processor over every field of an event."""
     for name, value in event.items():
         if SECRET_NAMES.search(name):

@@ -42,9 +42,7 @@ class Server:
     async def _start(self) -> None:
         self._relay = Relay()
         await self._relay.start()
-        self._relay_application = RelayApplication(
-            self._relay, body_limit=settings.RELAY_BODY_LIMIT_BYTES
-        )
+        self._relay_application = RelayApplication(self._relay, body_limit=settings.RELAY_BODY_LIMIT_BYTES)
 
     async def _stop(self) -> None:
         if self._relay is not None:
@@ -52,4 +50,3 @@ class Server:
 
 
 application: Any = Server()
-

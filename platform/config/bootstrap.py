@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import structlog
 from django.db import transaction
 
-from accounts.models import HOUSE_SLUG, Reseller, User
+from accounts.models import User
 from accounts.services import create_operator, ensure_house_reseller
 from billing.services import make_usage_partitions
 from config.catalog import apply_installed_catalog
@@ -32,12 +32,11 @@ def prepare() -> FirstStart | None:
     """House reseller, partitions, catalogue; on the first start of an embedded installation also an operator
     and a demo customer."""
     make_usage_partitions()
-    is_first = not Reseller.objects.filter(slug=HOUSE_SLUG).exists()
     ensure_house_reseller()
     changes = apply_installed_catalog(ENV.catalog, variables())
     if changes:
         log.info("catalog_applied", changes=len(changes))
-    if is_first and ENV.database_url is None and not User.objects.exists():
+    if ENV.database_url is None and not User.objects.exists():
         return _welcome()
     return None
 

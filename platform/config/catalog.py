@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from django.db import transaction
@@ -52,15 +51,16 @@ def apply_installed_catalog(path: Path | None, variables: Mapping[str, str]) -> 
         if applied is not None and applied.fingerprint == fingerprint:
             return []
         changes = apply_catalog(catalog)
-        AppliedCatalog.objects.update_or_create(
-            pk=applied.pk if applied else None, defaults={"fingerprint": fingerprint}
-        )
+        applied = applied or AppliedCatalog()
+        applied.fingerprint = fingerprint
+        applied.save()
     return changes
 
 
 def _fingerprint(catalog: Catalog) -> str:
     """Of what the file came to, credentials included; a hash keeps them out of the row."""
-    return hashlib.sha256(repr(asdict(catalog)).encode()).hexdigest()
+    credentials = [channel.api_keys for channel in catalog.channels]
+    return hashlib.sha256(repr((catalog, credentials)).encode()).hexdigest()
 
 
 def _publish_prices(spec: ModelSpec) -> list[str]:
@@ -75,8 +75,7 @@ def _price(card: RateCard) -> Price:
     return Price(
         rates=card.rates,
         bands=[
-            {"over_prompt_tokens": band.over_prompt_tokens, "rates": dict(band.rates)}
-            for band in card.bands
+            {"over_prompt_tokens": band.over_prompt_tokens, "rates": dict(band.rates)} for band in card.bands
         ],
         windows=[
             {

@@ -1,4 +1,4 @@
-"""Celery: idempotent sweeps on a static schedule. A sweep may be lost or run twice; the rows are the truth."""
+"""Celery: idempotent sweeps on a static schedule. One may be lost or run twice; the rows are the truth."""
 
 from typing import Any
 

@@ -5,16 +5,16 @@ relaying does. A customer who leaves does not stop a stream: it is told, and rea
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
+from uuid import UUID
 
-from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 
 from common.ids import uuid7
 from relay.api.answers import StreamedAnswer, error_response
-from relay.api.base import RelayView
+from relay.api.base import RelayRequest, RelayView
 from relay.api.views import ChatCompletionsView, ModelsView, ModelView
 from relay.errors import NotFound, RequestTooLarge
 from relay.exchange import request_name
@@ -22,7 +22,7 @@ from relay.runtime import Relay
 from relay.stream import ChatStream
 
 Scope = dict[str, Any]
-Message = dict[str, Any]
+Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -33,7 +33,7 @@ VIEWS: dict[str, type[RelayView]] = {
 MODEL_PREFIX = "/v1/models/"
 
 
-class ClientLeft(Exception):  # noqa: N818 - an event of the protocol, not an error of ours
+class ClientLeft(Exception):
     """The connection ended before the body was complete; there is nobody to answer."""
 
 
@@ -57,15 +57,13 @@ class RelayApplication:
         else:
             await _send_whole(response, request_name(request_id), send)
 
-    async def _answer(self, scope: Scope, body: bytes, request_id: Any) -> HttpResponse:
+    async def _answer(self, scope: Scope, body: bytes, request_id: UUID) -> HttpResponse:
         found = _find_view(scope["path"])
         if found is None:
             return error_response(NotFound(f"There is no {scope['method']} {scope['path'][:200]} here."))
         view, arguments = found
-        request = ASGIRequest(scope, _NoFile())
-        request._body = body
-        request.request_id = request_id
-        return await view().dispatch(request, relay=self._relay, **arguments)
+        request = RelayRequest(scope, body, request_id)
+        return await view(relay=self._relay).dispatch(request, **arguments)
 
     async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
         """Raises RequestTooLarge, as soon as the declared or the real size says so."""
@@ -90,13 +88,6 @@ class RelayApplication:
         return RequestTooLarge(f"The body is larger than {self._body_limit // 2**20} MB.")
 
 
-class _NoFile:
-    """The body has been read; Django must not look for it elsewhere."""
-
-    def read(self, *_args: Any) -> bytes:
-        return b""
-
-
 def _find_view(path: str) -> tuple[type[RelayView], dict[str, str]] | None:
     view = VIEWS.get(path)
     if view is not None:
@@ -113,9 +104,7 @@ async def _send_whole(response: HttpResponse, request: str, send: Send) -> None:
     await send({"type": "http.response.body", "body": response.content})
 
 
-async def _send_stream(
-    response: StreamedAnswer, request: str, receive: Receive, send: Send
-) -> None:
+async def _send_stream(response: StreamedAnswer, request: str, receive: Receive, send: Send) -> None:
     watcher = asyncio.create_task(_tell_when_gone(receive, response.chunks))
     try:
         await send({"type": "http.response.start", "status": 200, "headers": _headers(response, request)})

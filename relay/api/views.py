@@ -10,10 +10,9 @@ from relay.pipeline import complete_chat
 
 
 class ChatCompletionsView(RelayView):
-    async def post(self, request: Request) -> HttpResponse:
-        django_request = request._request
+    async def post(self, _request: Request) -> HttpResponse:
         answer = await complete_chat(
-            self.relay, request.auth, django_request.request_id, django_request.body
+            self.relay, self.principal, self.relay_request.request_id, self.relay_request.body
         )
         if isinstance(answer, bytes):
             return HttpResponse(answer, content_type=JSON)
@@ -21,15 +20,15 @@ class ChatCompletionsView(RelayView):
 
 
 class ModelsView(RelayView):
-    async def get(self, request: Request) -> HttpResponse:
-        offers = self.relay.offered_to(request.auth)
+    async def get(self, _request: Request) -> HttpResponse:
+        offers = self.relay.offered_to(self.principal)
         return json_response({"object": "list", "data": [_model(offer) for offer in offers]})
 
 
 class ModelView(RelayView):
-    async def get(self, request: Request, model: str) -> HttpResponse:
+    async def get(self, _request: Request, model: str) -> HttpResponse:
         offer = self.relay.offers.find(model)
-        if not self.relay.gate.has_price(request.auth.reseller_id, model):
+        if not self.relay.gate.has_price(self.principal.reseller_id, model):
             raise model_not_found(model)
         return json_response(_model(offer))
 

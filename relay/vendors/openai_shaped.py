@@ -35,13 +35,13 @@ def request_url(target: Target) -> str:
     return target.base_url + PATH
 
 
-def request_headers(api_key: str) -> list[tuple[str, str]]:
-    return [
+def request_headers(api_key: str) -> tuple[tuple[str, str], ...]:
+    return (
         ("Authorization", f"Bearer {api_key}"),
         ("Content-Type", "application/json"),
         ("Accept-Encoding", "identity"),
         ("User-Agent", "farebox"),
-    ]
+    )
 
 
 def vendor_refusal(status: int, headers: Mapping[str, str], body: bytes) -> RelayError:

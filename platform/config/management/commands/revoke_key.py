@@ -13,4 +13,4 @@ class Command(FareboxCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         api_key = revoke_api_key(api_key=find_api_key(options["key"]))
-        self.print_json({"api_key": api_key.pk, "revoked_at": api_key.revoked_at.isoformat()})
+        self.print_json({"api_key": api_key.pk, "revoked_at": str(api_key.revoked_at)})
