@@ -30,12 +30,15 @@ class Engine(Protocol):
         """One question to the engine's socket; at most a second."""
 
 
-def wait_until_ready(engine: Engine, gave_up: Callable[[], bool]) -> None:
-    """Return when the engine answers; ConfigurationError when `gave_up()` or when it stays silent."""
+def wait_until_ready(engine: Engine, gave_up: Callable[[], bool], *, hint: str) -> None:
+    """Return when the engine answers; ConfigurationError when `gave_up()` or when it stays silent.
+
+    `hint` tells where the engine's own words are.
+    """
     started = time.monotonic()
     while (state := engine.readiness()) is not Readiness.READY:
         waited = time.monotonic() - started
         patience = BUSY_SECONDS if state is Readiness.BUSY else NO_ANSWER_SECONDS
         if gave_up() or waited > patience:
-            raise ConfigurationError(f"{engine.label} does not start; its log says why")
+            raise ConfigurationError(f"{engine.label} does not start: {hint}")
         time.sleep(0.02)

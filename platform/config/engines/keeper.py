@@ -98,7 +98,7 @@ def _serve(env: Env, listener: socket.socket) -> socket.socket | None:
 
 def _refuse(listener: socket.socket, reason: str) -> None:
     """Tell everybody who waits at the door."""
-    listener.settimeout(1)
+    listener.settimeout(0.2)
     with contextlib.suppress(OSError):
         while True:
             user, _ = listener.accept()

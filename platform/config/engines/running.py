@@ -37,24 +37,24 @@ def running(engines: Sequence[Engine], log: Path) -> Iterator[None]:
     with ExitStack() as stack, log.open("ab") as output:
         for engine in engines:
             engine.prepare()
-            stack.callback(_end, *_start(engine, output.fileno()))
+            stack.callback(_end, *_start(engine, output.fileno(), hint=f"see {log}"))
         yield
 
 
-def _start(engine: Engine, output: int) -> tuple[subprocess.Popen[bytes], Program]:
+def _start(engine: Engine, output: int, *, hint: str) -> tuple[subprocess.Popen[bytes], Program]:
     for delay in ATTEMPTS_AFTER:
         time.sleep(delay)
         program = engine.program()
         process = spawn(program, output=output)
-        if _became_ready(engine, process, program):
+        if _became_ready(engine, process, program, hint=hint):
             return process, program
-    raise ConfigurationError(f"{engine.label} does not start; its log says why")
+    raise ConfigurationError(f"{engine.label} does not start: {hint}")
 
 
-def _became_ready(engine: Engine, process: subprocess.Popen[bytes], program: Program) -> bool:
+def _became_ready(engine: Engine, process: subprocess.Popen[bytes], program: Program, *, hint: str) -> bool:
     """False when the process ended by itself, which is worth another attempt."""
     try:
-        wait_until_ready(engine, lambda: process.poll() is not None)
+        wait_until_ready(engine, lambda: process.poll() is not None, hint=hint)
     except BaseException as error:
         ended = process.poll() is not None
         stop(process, program, patience=1)

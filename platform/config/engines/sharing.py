@@ -32,8 +32,8 @@ def engines_available(env: Env = ENV) -> Iterator[None]:
         return
     prepare_home(env.home)
     place = _Place(env)
-    place.take()
     try:
+        place.take()
         yield
     finally:
         place.leave()
@@ -72,13 +72,9 @@ class _Place:
 
     def leave(self) -> None:
         """Return when the engines have stopped, or at once when others use them."""
-        if self.connection is None:
-            return
-        with self.connection, contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(LEAVING_SECONDS)
-            stopped = self.connection.recv(1) != OTHERS_REMAIN
-            if stopped and self.keeper:
+        others_remain = self.connection and _others_remain(self.connection)
+        if self.keeper and not others_remain:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.keeper.wait(LEAVING_SECONDS)
 
 
@@ -98,6 +94,15 @@ def _knock(path: Path) -> socket.socket | None:
     if answer:
         raise ConfigurationError(answer.decode().strip())
     return None
+
+
+def _others_remain(connection: socket.socket) -> bool:
+    """Say goodbye; the answer takes as long as the engines' stop if we are the last."""
+    with connection, contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(LEAVING_SECONDS)
+        return connection.recv(1) == OTHERS_REMAIN
+    return False
 
 
 def _start_keeper(env: Env) -> subprocess.Popen[bytes]:

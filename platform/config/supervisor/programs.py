@@ -1,6 +1,7 @@
 """The command lines of Farebox's own children. They can be told apart in `ps`: people look there first."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from config.engines.process import Program
@@ -8,6 +9,7 @@ from config.env import ENV, child_environment
 
 # Below the supervisor's patience with this phase, so that the last charges are committed after the drain.
 DRAIN_SECONDS = 6
+ROOT_WARNING = "You're running the worker with superuser"
 
 
 def relay(number: int, listener: int) -> Program:
@@ -19,7 +21,6 @@ def relay(number: int, listener: int) -> Program:
         "lifespan": "on",
         "timeout-keep-alive": "75",
         "timeout-graceful-shutdown": str(DRAIN_SECONDS),
-        "log-level": "warning",
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
     flags = ["--no-server-header", "--no-access-log", "--no-use-colors"]
@@ -27,13 +28,18 @@ def relay(number: int, listener: int) -> Program:
 
 
 def worker() -> Program:
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    pool = ["--pool=threads", "--concurrency=4"]
-    return _python("worker", "celery", "-A", "config", "worker", *pool, *quiet, "-l", "INFO")
+    alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    return _celery("worker", "--pool=threads", "--concurrency=4", *alone)
 
 
 def beat(run: Path) -> Program:
-    return _python("beat", "celery", "-A", "config", "beat", f"--schedule={run / 'beat'}", "-l", "INFO")
+    return _celery("beat", f"--schedule={run / 'beat'}")
+
+
+def _celery(role: str, *options: str) -> Program:
+    """Quietly: no banner, and no warning about root, for only JSON is accepted from the broker."""
+    program = _python(role, "celery", "--quiet", "-A", "config", role, "--loglevel=INFO", *options)
+    return replace(program, environment={**program.environment, "PYTHONWARNINGS": f"ignore:{ROOT_WARNING}"})
 
 
 def demo_vendor(listener: int) -> Program:

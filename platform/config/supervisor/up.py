@@ -70,7 +70,8 @@ class Installation:
     async def _start_engine(self, engine: Engine) -> None:
         await in_thread(engine.prepare)
         child = self.supervisor.add(engine.program(), PHASES[engine.label])
-        await in_thread(partial(wait_until_ready, engine, lambda: child.deaths >= DEATHS))
+        answer = partial(wait_until_ready, engine, lambda: child.deaths >= DEATHS, hint="see its lines above")
+        await in_thread(answer)
 
     def _start_children(self) -> None:
         add = self.supervisor.add
@@ -82,7 +83,7 @@ class Installation:
 
     async def _until_ready(self) -> None:
         while not await self._answers_ready():  # noqa: ASYNC110 - another process becomes ready, not we
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
 
     async def _answers_ready(self) -> bool:
         """One question to /readyz; the connection waits in the socket's queue until a relay takes it."""
