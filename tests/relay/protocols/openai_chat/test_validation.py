@@ -2,9 +2,12 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.errors import InvalidRequest, envelope
 from relay.protocols.openai_chat.request import parse_request
+from relay.protocols.openai_chat.validation import FIELDS
 
 HELLO = [{"role": "user", "content": "hi"}]
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -265,3 +268,26 @@ def test_null_is_absent_for_every_optional_parameter() -> None:
 
 def test_long_values_are_not_echoed_whole() -> None:
     assert len(refusal(verbosity="x" * 5000).message) < 300
+
+
+scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-5, 5) | st.just("function")
+keys = st.sampled_from(["type", "role", "content", "function", "custom", "name", "tool_calls", "id"])
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def blamed(fields: dict[str, Any]) -> str | None:
+    try:
+        accept(**fields)
+    except InvalidRequest as error:
+        return str(error.param)
+    return None
+
+
+@given(st.dictionaries(st.sampled_from(sorted(FIELDS)), values, min_size=1, max_size=3))
+def test_whatever_is_sent_is_accepted_or_blamed_on_a_parameter(fields: dict[str, Any]) -> None:
+    param = blamed(fields)
+    assert param is None or param.split(".")[0].split("[")[0] in fields
