@@ -25,6 +25,7 @@ _TEXT_NAMES = {
     "reasoning_content": "reasoning_content",
     "reasoning": "reasoning_content",
 }
+_NOT_IN_PLAIN_TEXT = ("index", "finish_reason", "error", "usage")
 _UNREADABLE = "The model's vendor sent a part of the answer that cannot be read."
 _BROKEN_OFF = "The model's vendor broke off this answer with an error."
 
@@ -193,7 +194,7 @@ class ChatStreamTranslator:
         state = self._choices.get(0)
         if len(choices) != 1 or state is None or not state.has_role or type(choice) is not dict:
             return None
-        if choice.get("index") or choice.get("finish_reason") or choice.get("logprobs") is not None:
+        if any(map(choice.get, _NOT_IN_PLAIN_TEXT)) or choice.get("logprobs") is not None:
             return None
         said = _only_text(choice.get("delta"))
         if said is None:

@@ -128,7 +128,8 @@ _VENDOR_EXTRAS: Mapping[str, Check] = {
     "vl_high_resolution_images": boolean,  # Qwen
     "thinking": json_object,  # DeepSeek
     "reasoning": json_object,  # OpenRouter
-    "chat_template_kwargs": json_object,  # vLLM, SGLang
+    # vLLM, SGLang: switches only, since a template or a tokenizer setting would be theirs to run.
+    "chat_template_kwargs": mapping(boolean, longest=8),
     "top_k": integer(-1, 2**31 - 1),
     "min_p": decimal(0, 1),
     "repetition_penalty": decimal(0, 10),

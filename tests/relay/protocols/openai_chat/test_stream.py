@@ -423,6 +423,7 @@ def test_audio_is_output_too() -> None:
         chunk({"content": ""}, "error"),
         chunk({"content": "x"}, error={"code": 502, "message": "Provider disconnected"}),
         {"choices": [{"index": 0, "delta": {}, "error": {"code": 502}}]},
+        {"choices": [{"index": 0, "delta": {"content": "x"}, "error": {"code": 502}}]},
     ],
 )
 def test_an_error_in_the_stream_is_the_vendors(raw: Any) -> None:

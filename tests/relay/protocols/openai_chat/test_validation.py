@@ -212,6 +212,11 @@ def test_a_count_is_an_integer(value: float) -> None:
         ({"enable_search": True}, "unsupported_parameter", "enable_search"),
         ({"prediction": {"content": "x"}}, "missing_required_parameter", "prediction.type"),
         ({"thinking": True}, "invalid_type", "thinking"),
+        (
+            {"chat_template_kwargs": {"chat_template": "{{ 1 }}"}},
+            "invalid_type",
+            "chat_template_kwargs.chat_template",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(fields: dict[str, Any], reason: str, param: str) -> None:
@@ -253,6 +258,7 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], reason: str, param: str)
         {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}},
         {"prediction": {"type": "content", "content": [{"type": "text", "text": "x"}]}},
         {"enable_thinking": True, "thinking_budget": 100, "top_k": 20},
+        {"chat_template_kwargs": {"enable_thinking": False}},
         {"enable_search": False, "service_tier": "auto"},
         {"api_base": "http://evil.example", "extra_headers": {"a": "b"}},
     ],
