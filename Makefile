@@ -27,7 +27,7 @@ check: install ## style, types, layers, migrations, templates, translations, siz
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 	@$(BIN)/mypy
-	@$(BIN)/python manage.py makemigrations --check --dry-run
+	@$(BIN)/python -W ignore manage.py makemigrations --check --dry-run --settings config.settings_test
 	@$(BIN)/djlint --quiet --lint templates
 	@$(BIN)/python -m pytest -q tests/checks
 

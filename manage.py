@@ -9,7 +9,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent / "platform"))
 
 
 def main() -> int:
-    from config.cli import run
+    from config.cli import run  # noqa: PLC0415 - only now can it be found
 
     return run(sys.argv)
 

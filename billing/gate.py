@@ -237,6 +237,11 @@ class Gate:
                 credit.end()
 
 
+def prices_in_force() -> TariffBook:
+    """For whoever shows prices; the money path reads its own copy."""
+    return load_tariff_book()
+
+
 def _worst_case(demand: Demand, tariffs: ModelTariffs, credit: Credit) -> tuple[int, int]:
     """What to hold, and the output tokens per choice that it pays for certain."""
     if demand.max_output_tokens is not None:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import cast
 
 import structlog
 
 from common.sealing import SealBroken
 from relay.errors import ModelNotFound
 from relay.models import Channel, LifecycleState, Model
+from relay.protocols.openai_chat.request import LimitField
 from relay.routing import Target
 from relay.vendors import is_served
 
@@ -24,7 +26,7 @@ class Offer:
     created: int
     context_window: int
     max_output_tokens: int
-    max_tokens_field: str
+    max_tokens_field: LimitField
     shutdown_on: date | None
     targets: tuple[Target, ...]
 
@@ -102,7 +104,7 @@ def _offer(model: Model, targets: tuple[Target, ...]) -> Offer:
         created=int(model.created_at.timestamp()),
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
-        max_tokens_field=model.max_tokens_field,
+        max_tokens_field=cast("LimitField", model.max_tokens_field),
         shutdown_on=model.shutdown_on,
         targets=targets,
     )

@@ -52,9 +52,10 @@ class OrganizationOwned(models.Model):
 
     organization = models.ForeignKey("accounts.Organization", on_delete=models.PROTECT)
 
-    objects = OrganizationManager()
     across_all_organizations = models.Manager()
+    objects = OrganizationManager()
 
     class Meta:
         abstract = True
         base_manager_name = "across_all_organizations"
+        default_manager_name = "objects"
