@@ -37,7 +37,7 @@ bench: install ## what a request and a chunk cost, as one table
 lock: install ## renew the hash-locked requirement files
 	@cd $(REQUIREMENTS) && for name in runtime dev; do \
 		$(CURDIR)/$(BIN)/uv pip compile $$name.in --output-file $$name.txt --generate-hashes --universal \
-			--python-version 3.11 --no-emit-index-url --no-emit-find-links --quiet --upgrade; done
+			--python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet --upgrade; done
 
 messages: install ## collect translatable text into the .po files
 	@$(BIN)/python manage.py makemessages --locale zh_Hans --no-obsolete --no-location --ignore .venv --ignore var
