@@ -57,7 +57,7 @@ def _demand(principal: Principal, request_id: UUID, chat: ChatRequest, offer: Of
             api_key_id=principal.api_key_id,
         ),
         model=offer.model,
-        prompt_tokens=prompt_token_bound(chat),
+        prompt_tokens=min(prompt_token_bound(chat), offer.context_window),
         max_output_tokens=chat.max_output_tokens,
         model_max_output_tokens=offer.max_output_tokens,
         choices=chat.n,

@@ -5,7 +5,8 @@ settled exactly once however it ends, and after the first byte a failure is an e
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -14,21 +15,28 @@ from relay.endings import ending_of
 from relay.errors import InternalError, RelayError, UpstreamFailed, UpstreamTimedOut
 from relay.exchange import Exchange, completion_name, request_name
 from relay.protocols.openai_chat.stream import ChatStreamTranslator, error_event
-from relay.sse import SSESplitter
+from relay.sse import SSEOverflow, SSESplitter
 from relay.upstream import UpstreamAnswer
 
 SILENCE_S = 300.0
 DRAIN_S = 90.0
 WATCH_EVERY_S = 5.0
+KEEP_ALIVE_S = 15.0
+KEEP_ALIVE = b": keep-alive\n\n"
 
 log = structlog.get_logger(__name__)
 _finishing: set[asyncio.Task[object]] = set()
 
 
 class ChatStream:
-    """Bytes for the customer, from the first parsed event on. Iterate it once, to the end."""
+    """Bytes for the customer, from the first parsed event on. Iterate it once, to the end.
+
+    `on_quiet` is called with a comment to send when nothing came for a while, so that proxies in between
+    keep the connection.
+    """
 
     def __init__(self, exchange: Exchange, answer: UpstreamAnswer) -> None:
+        self.on_quiet: Callable[[bytes], None] | None = None
         self._exchange = exchange
         self._answer = answer
         self._splitter = SSESplitter()
@@ -44,14 +52,15 @@ class ChatStream:
         self._is_expired = False
         self._is_client_gone = False
         self._ready = b""
+        self._failure: RelayError | None = None
         self._is_open = True
 
     async def open(self) -> None:
         """Read up to the first event, while an error can still become an HTTP status. Raises RelayError."""
         while not self._ready and self._is_open:
             self._ready = await self._read()
-        if not self._is_open and not self._translator.finished:
-            raise UpstreamFailed("The model's vendor ended the stream without an answer.")
+        if not self._ready and not self._is_whole():
+            raise self._failure or UpstreamFailed("The model's vendor ended the stream without an answer.")
 
     def leave(self) -> None:
         """The customer is gone: learn what the request used, within a bound, and charge that."""
@@ -60,7 +69,7 @@ class ChatStream:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._silent_since = self._loop.time()
-        watch = self._loop.call_later(WATCH_EVERY_S, self._watch)
+        self._loop.call_later(WATCH_EVERY_S, self._watch)
         try:
             if self._ready:
                 yield self._ready
@@ -70,47 +79,64 @@ class ChatStream:
             yield await self._closing()
         except RelayError as error:
             yield await self._broken(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, what came out is charged
+            name = request_name(self._exchange.request_id)
+            yield await self._broken(unexpected(error, name))
         except (asyncio.CancelledError, GeneratorExit):
-            self._settle_apart()
+            _finish_apart(self._settle_unless_done())
             raise
         finally:
-            watch.cancel()
             self._is_open = False
-            await self._answer.aclose()
+            _finish_apart(self._answer.finish())
 
     def _watch(self) -> None:
-        """End a stream that fell silent, or whose customer left too long ago. One timer, not one a chunk."""
-        now = self._loop.time()
+        """One timer a stream, not one a chunk: ends what fell silent, or outlived a customer who left."""
         if not self._is_open:
             return
-        if now - self._silent_since > SILENCE_S or 0 < self._drain_until < now:
+        now = self._loop.time()
+        silence = now - self._silent_since
+        if silence > SILENCE_S or 0 < self._drain_until < now:
             self._is_expired = True
             self._answer.abort()
-        else:
-            self._loop.call_later(WATCH_EVERY_S, self._watch)
-
-    async def _closing(self) -> bytes:
-        """Everything has been read: settle, then the events that say the answer is complete."""
-        if self._translator.finished:
-            return await self._settled(ending_of(self._translator.finish_reasons))
-        if self._is_expired:
-            raise UpstreamTimedOut("The model's vendor stopped answering.")
-        raise UpstreamFailed("The model's vendor broke the stream off.")
+            return
+        if silence > KEEP_ALIVE_S and self.on_quiet is not None:
+            self.on_quiet(KEEP_ALIVE)
+        self._loop.call_later(WATCH_EVERY_S, self._watch)
 
     async def _read(self) -> bytes:
-        """One piece from the vendor, translated; empty when it held no whole event."""
+        """One piece from the vendor, translated; empty when it held no whole event.
+
+        What came before a failure in the same piece is delivered first: it will be charged.
+        """
         piece = await self._answer.next_piece()
-        if not piece:
-            self._is_open = False
-            return b""
-        translate = self._translator.feed
-        out = [chunk for payload in self._splitter.feed(piece) if (chunk := translate(payload))]
+        out = []
+        try:
+            for payload in self._splitter.feed(piece) if piece else self._splitter.flush():
+                if chunk := self._translator.feed(payload):
+                    out.append(chunk)  # noqa: PERF401 - a failure must not take the others with it
+        except RelayError as error:
+            self._failure = error
+        except SSEOverflow:
+            self._failure = UpstreamFailed("The model's vendor sent an event that is too large.")
         if out:
             self._silent_since = self._loop.time()
             self._exchange.note_output()
-        if self._translator.done:
+        if not piece or self._translator.done or self._failure:
             self._is_open = False
         return b"".join(out)
+
+    def _is_whole(self) -> bool:
+        """Whether the vendor said all there is: the end itself, or a finish reason for every choice."""
+        translator = self._translator
+        expected = self._exchange.chat.n
+        is_told = translator.finished and len(translator.finish_reasons) >= expected
+        return self._failure is None and translator.complete and (translator.done or is_told)
+
+    async def _closing(self) -> bytes:
+        """Everything has been read: settle, then the events that say the answer is complete."""
+        if self._is_whole():
+            return await self._settled(ending_of(self._translator.finish_reasons))
+        raise self._failure or UpstreamFailed("The model's vendor broke the stream off.")
 
     async def _settled(self, ending: Ending) -> bytes:
         translator = self._translator
@@ -120,32 +146,34 @@ class ChatStream:
             output_bytes=translator.output_bytes,
             upstream_model=translator.upstream_model,
         )
-        return translator.closing(usage)
+        return translator.closing(usage) if self._is_whole() else b""
 
     async def _broken(self, error: RelayError) -> bytes:
         """The stream failed after its first byte: charge what came out, tell the customer."""
         if self._is_expired:
             error = UpstreamTimedOut("The model's vendor stopped answering.")
-        if self._exchange.hold.is_open:
-            ending = Ending.CLIENT_GONE if self._is_client_gone else Ending.VENDOR_ERROR
-            try:
-                await self._settled(ending)
-            except RelayError as failure:
-                log.warning(
-                    "settled_late", request=request_name(self._exchange.request_id), code=failure.code
-                )
+        await self._settle_unless_done()
         return error_event(error)
 
-    def _settle_apart(self) -> None:
-        """This task is being cancelled; the charge must not be."""
-        if self._exchange.hold.is_open:
-            task = asyncio.create_task(self._settled(Ending.CLIENT_GONE))
-            _finishing.add(task)
-            task.add_done_callback(_finishing.discard)
+    async def _settle_unless_done(self) -> None:
+        if not self._exchange.hold.is_open:
+            return
+        try:
+            await self._settled(Ending.CLIENT_GONE if self._is_client_gone else Ending.VENDOR_ERROR)
+        except RelayError as failure:
+            name = request_name(self._exchange.request_id)
+            log.warning("settled_late", request=name, code=failure.code)
+
+
+def _finish_apart(work: Coroutine[Any, Any, None]) -> None:
+    """In a task of its own: the one at hand is ending, or must not wait."""
+    task = asyncio.get_running_loop().create_task(work)
+    _finishing.add(task)
+    task.add_done_callback(_finishing.discard)
 
 
 async def finish_streams() -> None:
-    """Wait for the charges of streams that were cancelled."""
+    """Wait for the charges of streams that were cancelled, and for connections to be given back."""
     if _finishing:
         await asyncio.wait(_finishing, timeout=10)
 

@@ -17,6 +17,7 @@ from relay.vendors.openai_shaped import request_headers, request_url, vendor_ref
 
 ERROR_BODY_BYTES = 64 * 1024
 ERROR_BODY_S = 5.0
+LAST_BYTES_S = 1.0
 ANSWER_BYTES = 64 * 1024 * 1024
 
 
@@ -39,6 +40,17 @@ class UpstreamAnswer:
 
     async def aclose(self) -> None:
         await self._response.aclose()
+
+    async def finish(self) -> None:
+        """Close after the last event: what the vendor still sends is a terminator, worth a moment's wait,
+        because a connection that was read to its end can be used again."""
+        try:
+            async with asyncio.timeout(LAST_BYTES_S):
+                while await self.next_piece():
+                    pass
+        except (TimeoutError, RelayError):
+            pass  # then the connection is dropped
+        await self.aclose()
 
     def abort(self) -> None:
         """Break the connection off; whoever waits in `next_piece` gets UpstreamFailed."""

@@ -106,6 +106,7 @@ async def _send_whole(response: HttpResponse, request: str, send: Send) -> None:
 
 async def _send_stream(response: StreamedAnswer, request: str, receive: Receive, send: Send) -> None:
     watcher = asyncio.create_task(_tell_when_gone(receive, response.chunks))
+    response.chunks.on_quiet = lambda comment: _send_aside(send, comment)
     try:
         await send({"type": "http.response.start", "status": 200, "headers": _headers(response, request)})
         async for chunk in response.chunks:
@@ -113,6 +114,17 @@ async def _send_stream(response: StreamedAnswer, request: str, receive: Receive,
         await send({"type": "http.response.body", "body": b""})
     finally:
         watcher.cancel()
+
+
+_sending: set[asyncio.Task[None]] = set()
+
+
+def _send_aside(send: Send, comment: bytes) -> None:
+    """Between two chunks: each is whole events, so a comment fits anywhere."""
+    message = {"type": "http.response.body", "body": comment, "more_body": True}
+    task = asyncio.ensure_future(send(message))
+    _sending.add(task)
+    task.add_done_callback(_sending.discard)
 
 
 async def _tell_when_gone(receive: Receive, chunks: ChatStream) -> None:
