@@ -25,6 +25,7 @@ from config.engines import (
     socket_paths,
 )
 from config.engines.account import Identity
+from config.engines.addresses import SHORT_ROOT
 from config.engines.engine import Readiness
 from config.engines.home import ENGINES_LOCK, SUPERVISOR_LOCK, is_locked, locked, prepare_home
 from config.engines.postgres import Postgres
@@ -78,6 +79,9 @@ class TestAddresses:
         assert len(os.fsencode(short.postgres_socket)) <= 107
         assert short == socket_paths(deep)
         assert short != socket_paths(deep / "other")
+
+    def test_a_path_that_libpq_would_cut_is_replaced_too(self, tmp_path: Path) -> None:
+        assert socket_paths(tmp_path / "a,b").postgres_dir.parent.parent == SHORT_ROOT
 
     def test_asking_for_addresses_makes_nothing(self, env: Env) -> None:
         deep = replace(env, home=env.home / ("d" * 100))

@@ -38,7 +38,8 @@ class SocketPaths:
 def socket_paths(home: Path) -> SocketPaths:
     """The sockets of the installation in `home`, elsewhere when the system could not address them there."""
     usual = _inside(home / "run")
-    if len(os.fsencode(usual.postgres_socket)) <= SOCKET_PATH_BYTES:
+    path = os.fsencode(usual.postgres_socket)
+    if len(path) <= SOCKET_PATH_BYTES and b"," not in path:  # libpq reads a comma as the end of a host
         return usual
     owner = os.geteuid()
     name = hashlib.sha256(os.fsencode(home) + b"\0%d" % owner).hexdigest()[:16]

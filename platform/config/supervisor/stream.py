@@ -1,6 +1,7 @@
 """One labelled stream for everything that runs here, which never blocks whoever writes to it."""
 
 import contextlib
+import io
 import os
 import queue
 import threading
@@ -57,6 +58,18 @@ class LogStream:
                 self.out.write(text + "\n")
                 if self.lines.empty():
                     self.out.flush()
+
+
+class LabelledText(io.TextIOBase):
+    """What the supervisor's own process logs, as lines of its stream."""
+
+    def __init__(self, stream: LogStream) -> None:
+        self.stream = stream
+
+    def write(self, text: str, /) -> int:
+        for line in text.splitlines():
+            self.stream.say(line)
+        return len(text)
 
 
 class LineReader:

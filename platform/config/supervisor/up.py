@@ -1,6 +1,7 @@
 """`manage.py up`: the order in which everything starts, and what a person sees of it."""
 
 import asyncio
+import logging
 import socket
 import sys
 from functools import partial
@@ -14,7 +15,7 @@ from config.supervisor import programs
 from config.supervisor.database import bring_up_to_date
 from config.supervisor.servers import check_given_servers
 from config.supervisor.sockets import listen, listen_at_remembered_port, local_address, own_url
-from config.supervisor.stream import LogStream
+from config.supervisor.stream import LabelledText, LogStream
 from config.supervisor.supervisor import Phase, Supervisor, in_thread
 
 RUN = ENV.home / "run"
@@ -29,6 +30,7 @@ def up(relay_workers: int) -> None:
     """Run the installation until a signal; raises ConfigurationError when it cannot start."""
     prepare_home(ENV.home)
     stream = LogStream(sys.stdout)
+    _log_into(stream)
     try:
         with (
             locked(RUN / SUPERVISOR_LOCK, patience=0.5, refusal=f"already running in {ENV.home}"),
@@ -40,6 +42,13 @@ def up(relay_workers: int) -> None:
             asyncio.run(Installation(stream, public, demo, relay_workers).run())
     finally:
         stream.close()
+
+
+def _log_into(stream: LogStream) -> None:
+    """What Django and the apps log here, at the same place as everything else."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(LabelledText(stream))
 
 
 class Installation:
