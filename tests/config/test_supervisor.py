@@ -52,8 +52,14 @@ class Installation:
     def pid(self, label: str) -> int:
         """The living process of a child, once it has said its number."""
         path = self.folder / f"{label}.pid"
-        wait_for(lambda: path.exists() and path.read_text().endswith("\n"))
-        return int(path.read_text())
+        said: list[str] = []
+
+        def whole() -> bool:  # a shell empties the file before it writes
+            said[:] = path.read_text().split("\n") if path.exists() else []
+            return len(said) == 2
+
+        wait_for(whole)
+        return int(said[0])
 
     def end(self, *signals: signal.Signals) -> tuple[int, str, float]:
         """Exit code, the rest of the output, seconds."""
