@@ -39,7 +39,6 @@ class Credit:
 
     def take(self, amount: int, now: float) -> None:
         self.free -= amount
-        self.open_requests += 1
         self.last_used = now
 
     def give_back(self, held: int, charge: int, generation: int) -> None:

@@ -83,10 +83,15 @@ class Gate:
         if tariffs is None:
             raise PriceMissing(f"{demand.model} has no price")
         credit = self._credit_of(demand.payer.organization_id)
-        amount, limit = _worst_case(demand, tariffs, credit)
-        if not credit.admits(amount, self._clock()):
-            async with self._locks.setdefault(credit.organization_id, asyncio.Lock()):
-                amount, limit = await self._enlarge(demand, tariffs, credit)
+        credit.open_requests += 1  # from here on the keeper leaves this credit alone
+        try:
+            amount, limit = _worst_case(demand, tariffs, credit)
+            if not credit.admits(amount, self._clock()):
+                async with self._locks.setdefault(credit.organization_id, asyncio.Lock()):
+                    amount, limit = await self._enlarge(demand, tariffs, credit)
+        except BaseException:
+            credit.open_requests -= 1
+            raise
         credit.take(amount, self._clock())
         return Hold(
             request_id=demand.request_id,
@@ -190,7 +195,8 @@ class Gate:
             if credit.open_requests == 0 and now - credit.last_used > IDLE_RETURN_S:
                 if credit.has_lease():
                     self._return_lease(credit)
-                self._forget(credit)
+                self._credits.pop(credit.organization_id, None)
+                self._locks.pop(credit.organization_id, None)
         if now - self._renewed_at >= RENEW_EVERY_S:
             await self._renew(now)
 
@@ -208,12 +214,6 @@ class Gate:
             self._writer.holder,
         )
         returned.add_done_callback(_log_failed_return)
-
-    def _forget(self, credit: Credit) -> None:
-        lock = self._locks.get(credit.organization_id)
-        if lock is None or not lock.locked():
-            self._credits.pop(credit.organization_id, None)
-            self._locks.pop(credit.organization_id, None)
 
     async def _renew(self, now: float) -> None:
         leased = [credit for credit in self._credits.values() if credit.has_lease()]
