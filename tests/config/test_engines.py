@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import select
 import shutil
 import signal
 import stat
@@ -389,6 +390,25 @@ class TestSharing:
                 assert query(env, "SELECT 1") == 1
             assert query(env, "SELECT 1") == 1
             assert not socket_paths(env.home).keeper_socket.exists()
+
+    def test_a_supervisor_that_waits_for_a_command_lets_no_other_one_in(
+        self, env: Env, commands: Commands
+    ) -> None:
+        run = env.home / "run"
+        first = commands.start()
+        assert is_inside(first)
+        with locked(run / SUPERVISOR_LOCK, patience=0, refusal=""):
+            second = commands.start()
+            assert second.stdout
+            assert not select.select([second.stdout], [], [], 1.5)[0]
+            finish(first)
+            with (
+                locked(run / ENGINES_LOCK, patience=10, refusal="the keeper stays"),
+                running(embedded_engines(env), env.home / "log" / "engines.log"),
+            ):
+                assert is_inside(second)
+                finish(second)
+                assert query(env, "SELECT 1") == 1
 
     def test_given_servers_need_nothing(self, env: Env) -> None:
         with engines_available(replace(env, database_url="postgresql://h/x", redis_url="redis://h")):

@@ -86,13 +86,14 @@ def _keep(env: Env) -> None:
         else:
             if last:
                 last.close()
+        finally:
+            paths.keeper_socket.unlink(missing_ok=True)
 
 
 def _serve(env: Env, listener: socket.socket) -> socket.socket | None:
     with running(embedded_engines(env), env.home / "log" / "engines.log"):
         last = Audience(listener).serve()
         listener.close()  # whoever comes from now on starts engines anew
-        socket_paths(env.home).keeper_socket.unlink(missing_ok=True)
         return last
 
 

@@ -50,23 +50,26 @@ class _Place:
     def take(self) -> None:
         """Return when the engines answer, those of a supervisor or those of a keeper."""
         until = time.monotonic() + PATIENCE_SECONDS
-        while not (self._supervisor_serves() or self._keeper_serves()):
+        while not self._serving():
             if time.monotonic() > until:
                 raise ConfigurationError(f"the engines in {self.env.home} do not answer")
             time.sleep(0.02)
 
+    def _serving(self) -> bool:
+        if is_locked(self.env.home / "run" / SUPERVISOR_LOCK):
+            return self._supervisor_serves()
+        return self._keeper_serves()
+
     def _supervisor_serves(self) -> bool:
-        return self._supervised() and all(
+        """Not while it still waits for a keeper: those engines are about to stop."""
+        kept = socket_paths(self.env.home).keeper_socket.exists()
+        return not kept and all(
             engine.readiness() is Readiness.READY for engine in embedded_engines(self.env)
         )
 
-    def _supervised(self) -> bool:
-        return is_locked(self.env.home / "run" / SUPERVISOR_LOCK)
-
     def _keeper_serves(self) -> bool:
         self.connection = _knock(socket_paths(self.env.home).keeper_socket)
-        idle = self.keeper is None or self.keeper.poll() is not None
-        if self.connection is None and idle and not self._supervised():
+        if self.connection is None and (self.keeper is None or self.keeper.poll() is not None):
             self.keeper = _start_keeper(self.env)
         return self.connection is not None
 

@@ -7,6 +7,7 @@ import sys
 from functools import partial
 
 from config.bootstrap import FirstStart
+from config.engines.addresses import socket_paths
 from config.engines.engine import Engine, wait_until_ready
 from config.engines.home import ENGINES_LOCK, SUPERVISOR_LOCK, locked, prepare_home
 from config.engines.running import embedded_engines
@@ -38,6 +39,7 @@ def up(relay_workers: int) -> None:
             listen_at_remembered_port(RUN / "demo_vendor_port") as demo,
             locked(RUN / ENGINES_LOCK, patience=COMMANDS_SECONDS, refusal=f"a command still uses {ENV.home}"),
         ):
+            socket_paths(ENV.home).keeper_socket.unlink(missing_ok=True)  # a killed keeper's
             set_variable("DEMO_VENDOR_BASE_URL", f"{own_url(*demo.getsockname())}/v1")
             asyncio.run(Installation(stream, public, demo, relay_workers).run())
     finally:
@@ -66,7 +68,8 @@ class Installation:
 
     async def _start(self) -> None:
         await in_thread(partial(check_given_servers, ENV))
-        await asyncio.gather(*(self._start_engine(engine) for engine in embedded_engines(ENV)))
+        for engine in embedded_engines(ENV):
+            await self._start_engine(engine)
         first_start = await in_thread(partial(bring_up_to_date, self.stream.say))
         try:
             self._start_children()
