@@ -3,7 +3,7 @@
 Amounts are integer nano-units (10⁻⁹ of the currency); rates are nano-units per 1,000,000 tokens.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -63,6 +63,21 @@ class Rates:
     audio_output: int
     image_input: int
     per_request: int = 0
+    dearest_input: int = field(init=False)
+    dearest_output: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """What a token of unknown class may cost at most; asked for on every request."""
+        dearest_input = max(
+            self.input,
+            self.cache_read,
+            self.cache_write_5m,
+            self.cache_write_1h,
+            self.audio_input,
+            self.image_input,
+        )
+        object.__setattr__(self, "dearest_input", dearest_input)
+        object.__setattr__(self, "dearest_output", max(self.output, self.reasoning, self.audio_output))
 
 
 @dataclass(frozen=True, slots=True)

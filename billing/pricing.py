@@ -3,6 +3,8 @@
 from billing.contracts import Rates, Tariff, TokenUsage
 from common.money import TOKENS_PER_RATE, divide_half_even
 
+UNBOUNDED_OUTPUT = 2**31
+
 
 def price_usage(usage: TokenUsage, tariff: Tariff) -> int:
     """Nano-units for one request."""
@@ -32,42 +34,26 @@ def rates_for(tariff: Tariff, prompt_tokens: int) -> Rates:
 
 def worst_price(tariff: Tariff, *, prompt_tokens: int, output_tokens: int) -> int:
     """The most that `prompt_tokens` and `output_tokens` can cost, whatever classes they turn out to be."""
-    return max(
-        _worst(rates, prompt_tokens, output_tokens)
-        for rates in (tariff.rates, *_reachable_bands(tariff, prompt_tokens))
-    )
+    worst = _worst(tariff.rates, prompt_tokens, output_tokens)
+    for rates in _reachable_bands(tariff, prompt_tokens):
+        worst = max(worst, _worst(rates, prompt_tokens, output_tokens))
+    return worst
 
 
 def affordable_output(tariff: Tariff, *, prompt_tokens: int, budget_nano: int) -> int:
-    """How many output tokens `budget_nano` certainly pays after the prompt; 0 or less means none."""
+    """How many output tokens `budget_nano` certainly pays after the prompt; 0 means none."""
     spare = budget_nano - worst_price(tariff, prompt_tokens=prompt_tokens, output_tokens=0)
-    dearest = max(
-        _dearest_output(rates) for rates in (tariff.rates, *_reachable_bands(tariff, prompt_tokens))
-    )
     if spare < 0:
         return 0
-    return spare * TOKENS_PER_RATE // dearest if dearest else 2**31
+    reachable = (tariff.rates, *_reachable_bands(tariff, prompt_tokens))
+    dearest = max(rates.dearest_output for rates in reachable)
+    return spare * TOKENS_PER_RATE // dearest if dearest else UNBOUNDED_OUTPUT
 
 
-def _reachable_bands(tariff: Tariff, prompt_tokens: int) -> tuple[Rates, ...]:
-    return tuple(band.rates for band in tariff.bands if prompt_tokens > band.over_prompt_tokens)
+def _reachable_bands(tariff: Tariff, prompt_tokens: int) -> list[Rates]:
+    return [band.rates for band in tariff.bands if prompt_tokens > band.over_prompt_tokens]
 
 
 def _worst(rates: Rates, prompt_tokens: int, output_tokens: int) -> int:
-    total = prompt_tokens * _dearest_input(rates) + output_tokens * _dearest_output(rates)
+    total = prompt_tokens * rates.dearest_input + output_tokens * rates.dearest_output
     return -(-total // TOKENS_PER_RATE) + rates.per_request
-
-
-def _dearest_input(rates: Rates) -> int:
-    return max(
-        rates.input,
-        rates.cache_read,
-        rates.cache_write_5m,
-        rates.cache_write_1h,
-        rates.audio_input,
-        rates.image_input,
-    )
-
-
-def _dearest_output(rates: Rates) -> int:
-    return max(rates.output, rates.reasoning, rates.audio_output)

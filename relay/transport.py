@@ -1,23 +1,23 @@
-"""The only maker of upstream connections: httpx's transport interface over aiohttp's connector.
+"""The only place that imports an HTTP client: httpx's transport interface over our own connections.
 
-What a failure allows to conclude, which neither library tells on its own:
+httpx's own pool costs more per request than all the rest of the relay together, aiohttp's client about a
+third of it (`platform/docs/decisions/0005-own-upstream-connections.md`). What httpx gives is the interface
+and the names of what can go wrong:
 
-UpstreamNotReached   no byte of the request left: it was surely not run
-UpstreamBroken       the connection ended early: the request may have been run
-UpstreamSilent       the same, and nobody ended anything
+httpx.ConnectError              no byte of the request left: it was surely not run
+httpx.RemoteProtocolError       the connection ended early: the request may have been run
 """
 
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
+from typing import Any
 
-import aiohttp
 import httpx
 
-CONNECT_TIMEOUT_S = 10.0
-KEEPALIVE_S = 25.0
-READ_BUFFER_BYTES = 256 * 1024
+from relay.http1 import ConnectFailed, Connection, ConnectionBroken, ConnectionPool, Origin
 
 HeaderPairs = tuple[tuple[str, str], ...]
+PREPARED = "farebox.prepared"
 
 
 class UpstreamNotReached(Exception):
@@ -28,71 +28,66 @@ class UpstreamBroken(Exception):
     """Whether the vendor ran the request is unknown."""
 
 
-class UpstreamSilent(UpstreamBroken):
-    """The vendor took the request and fell silent."""
-
-
-class AiohttpTransport(httpx.AsyncBaseTransport):
-    """Keeps connections, no cookies, follows no redirect, reads no proxy settings, asks for no compression.
-
-    Raises httpx.ConnectError and ConnectTimeout only for requests of which nothing was sent.
-    """
+class UpstreamTransport(httpx.AsyncBaseTransport):
+    """Keeps connections, but no cookies; follows no redirect and reads no proxy settings."""
 
     def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=KEEPALIVE_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
-            trust_env=False,
-            auto_decompress=False,
-            read_bufsize=READ_BUFFER_BYTES,
-            skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
-        )
+        self._pool = ConnectionPool(tls=httpx.create_ssl_context)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        origin, head = request.extensions.get(PREPARED) or _prepared(request)
         try:
-            answer = await self._session.request(
-                request.method,
-                str(request.url),
-                headers=request.headers.multi_items(),
-                data=request.read(),
-                allow_redirects=False,
-            )
-        except Exception as error:
-            raise _as_httpx(error, request) from error
+            connection = await self._pool.acquire(origin)
+        except ConnectFailed as error:
+            raise httpx.ConnectError(str(error), request=request) from error
+        try:
+            connection.send(head, request.read())
+            await connection.read_head()
+        except ConnectionBroken as error:
+            connection.close()
+            raise httpx.RemoteProtocolError(str(error), request=request) from error
+        except BaseException:
+            connection.close()
+            raise
         return httpx.Response(
-            answer.status,
-            headers=list(answer.raw_headers),
-            stream=_Body(answer, request),
+            connection.status,
+            headers=connection.headers,
+            stream=_Body(self._pool, connection),
             request=request,
-            extensions={"abort": answer.close},
         )
 
     async def aclose(self) -> None:
-        await self._session.close()
+        self._pool.close()
 
 
 class _Body(httpx.AsyncByteStream):
     """The body, in the pieces in which it arrives."""
 
-    def __init__(self, answer: aiohttp.ClientResponse, request: httpx.Request) -> None:
-        self._answer = answer
-        self._request = request
+    def __init__(self, pool: ConnectionPool, connection: Connection) -> None:
+        self._pool = pool
+        self._connection: Connection | None = connection
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        content = self._answer.content
+        while piece := await self.next_piece():
+            yield piece
+
+    async def next_piece(self) -> bytes:
+        """Empty at the end. Raises httpx.RemoteProtocolError."""
+        if self._connection is None:
+            return b""
         try:
-            while data := await content.readany():
-                yield data
-        except Exception as error:
-            raise _as_httpx(error, self._request) from error
+            return await self._connection.read()
+        except ConnectionBroken as error:
+            raise httpx.RemoteProtocolError(str(error)) from error
 
     async def aclose(self) -> None:
-        """Give the connection back when the body was read to its end, else drop it."""
-        if self._answer.content.at_eof():
-            self._answer.release()
-        else:
-            self._answer.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.give_back(connection)
+
+    def abort(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
 
 class UpstreamResponse:
@@ -103,81 +98,67 @@ class UpstreamResponse:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self._body = response.stream
-        self._pieces = aiter(response.stream)
-        self._abort = response.extensions["abort"]
 
     async def next_piece(self) -> bytes:
         """What arrived next; empty at the end. Raises UpstreamBroken."""
         try:
-            return await anext(self._pieces, b"")
+            return await self._body.next_piece()
         except httpx.TransportError as error:
-            raise _as_ours(error) from error
+            raise UpstreamBroken(str(error)) from error
 
     async def aclose(self) -> None:
+        """Give the connection back when the body was read to its end, else drop it."""
         await self._body.aclose()
 
     def abort(self) -> None:
         """Break the connection off; whoever waits for a piece gets UpstreamBroken."""
-        self._abort()
+        self._body.abort()
 
 
 class UpstreamClient:
     """One per process and event loop."""
 
     def __init__(self) -> None:
-        self._transport = AiohttpTransport()
+        self._transport = UpstreamTransport()
 
     async def post(self, url: str, headers: HeaderPairs, body: bytes) -> UpstreamResponse:
         """Send `body`; returns when the head of the answer is there, whatever its status.
 
-        Raises UpstreamNotReached, UpstreamBroken or UpstreamSilent.
+        Raises UpstreamNotReached or UpstreamBroken.
         """
+        parsed_url, parsed_headers, extensions = _parsed(url, headers)
         request = httpx.Request(
-            "POST", _parsed_url(url), headers=_parsed_headers(headers), stream=httpx.ByteStream(body)
+            "POST",
+            parsed_url,
+            headers=parsed_headers,
+            stream=httpx.ByteStream(body),
+            extensions=extensions,
         )
         try:
             return UpstreamResponse(await self._transport.handle_async_request(request))
+        except httpx.ConnectError as error:
+            raise UpstreamNotReached(str(error)) from error
         except httpx.TransportError as error:
-            raise _as_ours(error) from error
+            raise UpstreamBroken(str(error)) from error
 
     async def aclose(self) -> None:
         await self._transport.aclose()
 
 
 @lru_cache(maxsize=1024)
-def _parsed_url(url: str) -> httpx.URL:
-    return httpx.URL(url)
+def _parsed(url: str, headers: HeaderPairs) -> tuple[httpx.URL, httpx.Headers, dict[str, Any]]:
+    """What all requests to one vendor with one credential have in common, made once."""
+    sample = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(b""))
+    return sample.url, sample.headers, {PREPARED: _prepared(sample)}
 
 
-@lru_cache(maxsize=1024)
-def _parsed_headers(headers: HeaderPairs) -> httpx.Headers:
-    return httpx.Headers(headers)
-
-
-def _as_httpx(error: Exception, request: httpx.Request) -> Exception:
-    for kind, meaning in _MEANINGS:
-        if isinstance(error, kind):
-            return meaning(type(error).__name__, request=request)
-    return error
-
-
-# The first that fits counts, so the narrow ones stand first.
-_MEANINGS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
-    (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
-    (aiohttp.ClientConnectorError, httpx.ConnectError),
-    (aiohttp.InvalidURL, httpx.UnsupportedProtocol),
-    (aiohttp.ServerTimeoutError, httpx.ReadTimeout),
-    (aiohttp.ServerDisconnectedError, httpx.RemoteProtocolError),
-    (aiohttp.ClientPayloadError, httpx.RemoteProtocolError),
-    (aiohttp.ClientResponseError, httpx.RemoteProtocolError),
-    (aiohttp.ClientError, httpx.ReadError),
-    (OSError, httpx.ReadError),
-)
-
-
-def _as_ours(error: httpx.TransportError) -> Exception:
-    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol)):
-        return UpstreamNotReached(str(error))
-    if isinstance(error, httpx.TimeoutException):
-        return UpstreamSilent(str(error))
-    return UpstreamBroken(str(error))
+def _prepared(request: httpx.Request) -> tuple[Origin, bytes]:
+    """Where it goes, and its head up to the body's length, which is added when it is sent."""
+    url = request.url
+    is_tls = url.scheme == "https"
+    lines = [
+        b"%b %b HTTP/1.1" % (request.method.encode(), url.raw_path),
+        b"Host: %b" % url.netloc,
+        *(b"%b: %b" % pair for pair in request.headers.raw),
+    ]
+    return (url.host, url.port or (443 if is_tls else 80), is_tls), b"\r\n".join(lines) + b"\r\n"

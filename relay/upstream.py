@@ -4,14 +4,13 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from relay.errors import RelayError, UpstreamFailed, UpstreamTimedOut, UpstreamUnavailable
+from relay.errors import RelayError, UpstreamFailed, UpstreamUnavailable
 from relay.routing import Target
 from relay.transport import (
     UpstreamBroken,
     UpstreamClient,
     UpstreamNotReached,
     UpstreamResponse,
-    UpstreamSilent,
 )
 from relay.vendors.openai_shaped import request_headers, request_url, vendor_refusal
 
@@ -103,6 +102,4 @@ def _failure(error: Exception) -> RelayError:
             "The model's vendor cannot be reached right now. Nothing was charged.",
             headers={"retry-after": "1"},
         )
-    if isinstance(error, UpstreamSilent):
-        return UpstreamTimedOut("The model's vendor stopped answering.")
     return UpstreamFailed("The connection to the model's vendor broke.")

@@ -21,7 +21,7 @@ def tariff(**rates: int) -> Tariff:
 
 @st.composite
 def tariffs(draw: st.DrawFn) -> Tariff:
-    names = Rates.__dataclass_fields__
+    names = [name for name, field in Rates.__dataclass_fields__.items() if field.init]
     rates = Rates(**{name: draw(RATE) for name in names})
     bands = draw(st.lists(st.integers(1, 10**6), unique=True, max_size=3))
     return Tariff(

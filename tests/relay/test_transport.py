@@ -10,7 +10,6 @@ from relay.transport import (
     UpstreamBroken,
     UpstreamClient,
     UpstreamNotReached,
-    UpstreamSilent,
 )
 
 HEADERS = (("Authorization", "Bearer key"), ("Content-Type", "application/json"))
@@ -61,9 +60,8 @@ async def test_a_connection_dropped_after_the_request_may_have_run_it() -> None:
         writer.close()
 
     async with vendor(drop) as address, client() as upstream:
-        with pytest.raises(UpstreamBroken) as caught:
+        with pytest.raises(UpstreamBroken):
             await upstream.post(address, HEADERS, b"{}")
-    assert not isinstance(caught.value, UpstreamSilent)
 
 
 async def test_a_body_cut_short_is_broken_not_complete() -> None:
