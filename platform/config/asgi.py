@@ -12,7 +12,6 @@ from django.conf import settings  # noqa: E402 - apps must be loaded first
 from relay.api.application import Receive, RelayApplication, Scope, Send  # noqa: E402
 from relay.runtime import Relay  # noqa: E402
 
-
 GARBAGE_THRESHOLD = 20_000
 
 
