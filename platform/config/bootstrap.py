@@ -36,7 +36,7 @@ def prepare() -> FirstStart | None:
     changes = apply_installed_catalog(ENV.catalog, variables())
     if changes:
         log.info("catalog_applied", changes=len(changes))
-    if ENV.database_url is None and not User.objects.exists():
+    if ENV.database_url is None and not User.objects.filter(is_staff=True).exists():
         return _welcome()
     return None
 

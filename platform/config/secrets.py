@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import AppError
 from config.env import Env
 
 
@@ -25,11 +26,20 @@ class Secrets:
         return "Secrets(…)"
 
 
+class SecretsUnusable(AppError):
+    """The file with the installation's secrets cannot be read or made."""
+
+    code = "secrets_unusable"
+
+
 def load_secrets(env: Env) -> Secrets:
     """Secrets from the environment, the missing ones from the file, which is made when it is needed."""
     if env.secret_key and env.key_pepper and env.field_keys:
         return Secrets(env.secret_key, env.key_pepper, env.field_keys)
-    kept = _read_or_create(env.home / "secrets.json")
+    try:
+        kept = _read_or_create(env.home / "secrets.json")
+    except (OSError, ValueError) as error:
+        raise SecretsUnusable(f"{env.home / 'secrets.json'} cannot be used: {error}") from error
     return Secrets(
         secret_key=env.secret_key or str(kept["secret_key"]),
         key_pepper=env.key_pepper or str(kept["key_pepper"]),

@@ -16,8 +16,9 @@ from common.ids import uuid7
 from relay.api.answers import StreamedAnswer, error_response
 from relay.api.base import RelayRequest, RelayView
 from relay.api.views import ChatCompletionsView, ModelsView, ModelView
-from relay.errors import NotFound, RequestTooLarge
+from relay.errors import NotFound, RequestTooLarge, ServiceUnavailable
 from relay.exchange import request_name
+from relay.protocols.openai_chat.stream import error_event
 from relay.runtime import Relay
 from relay.stream import ChatStream
 
@@ -63,7 +64,10 @@ class RelayApplication:
             return error_response(NotFound(f"There is no {scope['method']} {scope['path'][:200]} here."))
         view, arguments = found
         request = RelayRequest(scope, body, request_id)
-        return await view(relay=self._relay).dispatch(request, **arguments)
+        try:
+            return await view(relay=self._relay).dispatch(request, **arguments)
+        except asyncio.CancelledError:  # the server stops, and this took longer than it may wait
+            return error_response(_stopping())
 
     async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
         """Raises RequestTooLarge, as soon as the declared or the real size says so."""
@@ -86,6 +90,10 @@ class RelayApplication:
 
     def _too_large(self) -> RequestTooLarge:
         return RequestTooLarge(f"The body is larger than {self._body_limit // 2**20} MB.")
+
+
+def _stopping() -> ServiceUnavailable:
+    return ServiceUnavailable("The service is restarting; try again.", headers={"retry-after": "1"})
 
 
 def _find_view(path: str) -> tuple[type[RelayView], dict[str, str]] | None:
@@ -112,6 +120,8 @@ async def _send_stream(response: StreamedAnswer, request: str, receive: Receive,
         async for chunk in response.chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+    except asyncio.CancelledError:
+        await send({"type": "http.response.body", "body": error_event(_stopping())})
     finally:
         watcher.cancel()
 
