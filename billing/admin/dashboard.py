@@ -1,0 +1,58 @@
+"""The first page of the admin site: how the installation does, and what was last changed by hand."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, Min, Sum
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.models import AuditEvent
+from billing.models import SettlementBatch, UsageRollup, Wallet
+from common.admin import NOTHING, usd
+from common.templatetags.formats import count, moment
+
+LATELY = timedelta(hours=24)
+EVENTS_SHOWN = 10
+
+
+def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - unfold calls it
+    return {
+        **context,
+        "title": _("Overview"),
+        "cards": [*_credit(), *_traffic(), *_sweep()],
+        "events": AuditEvent.objects.select_related("actor", "organization").order_by("-pk")[:EVENTS_SHOWN],
+    }
+
+
+def _credit() -> list[tuple[str, object]]:
+    sums = Wallet.objects.aggregate(Sum("posted", default=0), Sum("pending", default=0))
+    return [
+        (_("Credit in wallets"), usd(int(sums["posted__sum"]))),
+        (_("Held by leases"), usd(int(sums["pending__sum"]))),
+    ]
+
+
+def _traffic() -> list[tuple[str, object]]:
+    """Out of the rollups, so a few seconds behind."""
+    sums = UsageRollup.across_all_organizations.filter(bucket__gte=timezone.now() - LATELY).aggregate(
+        Sum("requests", default=0), Sum("charge_nano", default=0), Sum("cost_nano", default=0)
+    )
+    charge, cost = int(sums["charge_nano__sum"]), int(sums["cost_nano__sum"])
+    return [
+        (_("Requests, 24 h"), count(int(sums["requests__sum"]))),
+        (_("Charged, 24 h"), usd(charge)),
+        (_("Vendor cost, 24 h"), usd(cost)),
+        (_("Margin, 24 h"), usd(charge - cost)),
+    ]
+
+
+def _sweep() -> list[tuple[str, object]]:
+    """Batches that wait for long mean that the worker does not run."""
+    waiting = SettlementBatch.objects.filter(aggregated_at=None).aggregate(Count("pk"), Min("created_at"))
+    since = waiting["created_at__min"]
+    return [
+        (_("Batches waiting for rollups"), count(waiting["pk__count"])),
+        (_("The oldest waits since"), moment(since, "seconds") if since else NOTHING),
+    ]

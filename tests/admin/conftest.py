@@ -1,0 +1,191 @@
+"""An operator on the admin site, and a customer with a row in every table that operators see."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import APIKey, AuditEvent, Membership, Organization, Reseller, Role, User
+from accounts.services import create_api_key, create_operator, create_organization
+from billing.contracts import TokenUsage
+from billing.models import (
+    Grant,
+    Lease,
+    PriceKind,
+    PriceVersion,
+    SettlementBatch,
+    UsageRecord,
+    UsageRollup,
+    Wallet,
+)
+from billing.services import Price, grant_credit, make_usage_partitions, publish_price
+from common.ids import uuid7
+from relay.models import Channel, Model, Route, Vendor
+
+DOLLAR = 10**9
+CHARGE_NANO = 452_500
+PageOf = Callable[..., str]
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    user, _password = create_operator(email="operator@example.com")
+    return user
+
+
+@pytest.fixture
+def admin(client: Client, operator: User) -> Client:
+    """A browser in which the operator has signed in."""
+    client.force_login(operator)
+    return client
+
+
+@pytest.fixture
+def owner(db: None) -> User:
+    return User.objects.create_user("owner@example.com", "owner-password")
+
+
+@pytest.fixture
+def organization(owner: User) -> Organization:
+    return create_organization(owner=owner, name="Acme")
+
+
+@pytest.fixture
+def api_key(organization: Organization) -> APIKey:
+    return create_api_key(organization=organization, name="production").api_key
+
+
+@pytest.fixture
+def channel(db: None) -> Channel:
+    channel = Channel(name="main", vendor=Vendor.OPENAI, base_url="https://vendor.example/v1")
+    channel.set_api_keys(("vendor-secret-1",))
+    channel.save()
+    return channel
+
+
+@pytest.fixture
+def model(channel: Channel) -> Model:
+    model = Model.objects.create(
+        name="gpt-test", owned_by="Tests", context_window=128_000, max_output_tokens=16_000
+    )
+    Route.objects.create(model=model, channel=channel, upstream_model="gpt-test-1")
+    return model
+
+
+@pytest.fixture
+def price(db: None) -> PriceVersion:
+    version = publish_price(
+        model="gpt-test",
+        kind=PriceKind.RETAIL,
+        price=Price(
+            rates={"input": 2_500_000_000, "output": 10 * DOLLAR, "cache_read": 37_500_000},
+            bands=[{"over_prompt_tokens": 200_000, "rates": {"input": 5 * DOLLAR, "output": 20 * DOLLAR}}],
+        ),
+    )
+    assert version is not None
+    return version
+
+
+@pytest.fixture
+def grant(organization: Organization) -> Grant:
+    return grant_credit(
+        organization=organization, amount_nano=5 * DOLLAR, reason="Welcome", fact_key="test:welcome"
+    )
+
+
+@pytest.fixture
+def usage(api_key: APIKey, price: PriceVersion) -> UsageRecord:
+    make_usage_partitions()
+    return record_usage(api_key, price)
+
+
+def record_usage(api_key: APIKey, price: PriceVersion, **values: Any) -> UsageRecord:
+    now = timezone.now()
+    batch = SettlementBatch.objects.create(
+        id=uuid7(), holder=uuid4(), created_at=now, records=1, charge_nano=CHARGE_NANO
+    )
+    tokens = {f"{name}_tokens": 0 for name in TOKEN_CLASSES}
+    facts = {
+        **tokens,
+        "input_tokens": 1490,
+        "output_tokens": 8,
+        "request_id": uuid7(),
+        "batch": batch,
+        "reseller": Reseller.objects.get(is_house=True),
+        "organization": api_key.organization,
+        "api_key": api_key,
+        "model": price.model,
+        "channel": "main",
+        "upstream_model": "gpt-test-1",
+        "charge_nano": CHARGE_NANO,
+        "uncollected_nano": 0,
+        "cost_nano": 0,
+        "retail_version": price,
+        "usage_source": "reported",
+        "ending": "complete",
+        "is_stream": True,
+        "started_at": now,
+        "first_output_at": now + timedelta(milliseconds=120),
+        "ended_at": now + timedelta(seconds=2),
+        **values,
+    }
+    record: UsageRecord = UsageRecord.across_all_organizations.create(**facts)
+    return record
+
+
+TOKEN_CLASSES = [name.removesuffix("_tokens") for name in TokenUsage.__dataclass_fields__]
+
+
+@pytest.fixture
+def rollup(usage: UsageRecord) -> UsageRollup:
+    rollup: UsageRollup = UsageRollup.across_all_organizations.create(
+        bucket=timezone.now(),
+        organization=usage.organization,
+        reseller=usage.reseller,
+        api_key=usage.api_key,
+        model=usage.model,
+        requests=1,
+        prompt_tokens=1490,
+        completion_tokens=8,
+        charge_nano=CHARGE_NANO,
+        cost_nano=0,
+    )
+    return rollup
+
+
+@pytest.fixture
+def lease(grant: Grant) -> Lease:
+    now = timezone.now()
+    return Lease.objects.create(
+        wallet=Wallet.objects.get(pk=grant.organization_id),
+        holder=uuid4(),
+        granted=DOLLAR,
+        opened_at=now,
+        expires_at=now + timedelta(seconds=20),
+    )
+
+
+@pytest.fixture
+def rows(rollup: UsageRollup, lease: Lease, model: Model) -> dict[type[Any], Any]:
+    """One row of every class on the site."""
+    managed = (AuditEvent, Organization, Reseller, User, Wallet, Grant, Lease, Channel, Model)
+    found: dict[type[Any], Any] = {kind: rows_of(kind).first() for kind in managed}
+    for kind in (Membership, APIKey, PriceVersion, SettlementBatch, UsageRecord, UsageRollup):
+        found[kind] = rows_of(kind).first()
+    return found
+
+
+def rows_of(kind: type[Any]) -> Any:
+    return getattr(kind, "across_all_organizations", kind._base_manager).all()
+
+
+def add_member(organization: Organization, email: str, role: str = Role.VIEWER) -> Membership:
+    user = User.objects.create_user(email)
+    membership: Membership = Membership.across_all_organizations.create(
+        organization=organization, user=user, role=role
+    )
+    return membership
