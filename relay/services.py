@@ -6,6 +6,7 @@ from typing import Any
 from django.db import models, transaction
 
 from common.broadcast import announce_on_commit
+from common.sealing import is_sealed_by_first_key
 from relay.catalog.specs import ChannelSpec, ModelSpec
 from relay.models import Channel, Model, Route
 
@@ -25,6 +26,21 @@ def apply_channels_and_models(*, channels: Iterable[ChannelSpec], specs: Iterabl
     if changes:
         announce_on_commit("catalog")
     return changes
+
+
+@transaction.atomic
+def reseal_credentials() -> int:
+    """Seal every channel's credential under the first key of the ring; returns how many were not yet.
+
+    Raises SealBroken, and changes nothing, when one does not open.
+    """
+    resealed = 0
+    for channel in Channel.objects.select_for_update().exclude(sealed_api_keys=None).order_by("pk"):
+        if not is_sealed_by_first_key(bytes(channel.sealed_api_keys or b"")):
+            channel.set_api_keys(channel.open_api_keys())
+            channel.save(update_fields=["sealed_api_keys"])
+            resealed += 1
+    return resealed
 
 
 def _apply_channel(spec: ChannelSpec) -> list[str]:

@@ -42,9 +42,9 @@ def unseal(sealed: bytes, *, place: str) -> bytes:
         raise SealBroken(f"what is sealed at {place} was altered or moved") from error
 
 
-def seal_key_id(sealed: bytes) -> str:
-    """Which key of the ring sealed this value."""
-    return bytes(sealed).partition(b"\0")[0].decode(errors="replace")
+def is_sealed_by_first_key(sealed: bytes) -> bool:
+    """False for what an older key sealed, which `rotate_keys` seals anew."""
+    return sealed.partition(b"\0")[0].decode(errors="replace") == next(iter(_ring()))
 
 
 def _ring() -> dict[str, bytes]:
