@@ -18,6 +18,8 @@ from common.errors import AppError
 
 TTL_S = 15.0
 UNKNOWN_TTL_S = 2.0
+PATIENCE_S = 0.5
+RECHECK_S = 1.0
 MAX_ENTRIES = 50_000
 
 
@@ -71,6 +73,11 @@ class KeyCache:
         task = self._lookups.get(digest)
         if task is None:
             task = self._lookups[digest] = asyncio.create_task(self._look_up(digest))
+        entry = self._entries.get(digest)
+        if entry is not None and entry[0] is not None:
+            await asyncio.wait({task}, timeout=PATIENCE_S)
+            if not task.done():
+                return self._keep(digest, entry[0])
         return await asyncio.shield(task)
 
     async def _look_up(self, digest: bytes) -> Principal | None:
@@ -91,8 +98,12 @@ class KeyCache:
         entry = self._entries.get(digest)
         if entry is None or entry[0] is None:
             raise KeysUnavailable("API keys cannot be checked right now") from error
-        self._entries[digest] = (entry[0], self._clock() + 1.0)
-        return entry[0]
+        return self._keep(digest, entry[0])
+
+    def _keep(self, digest: bytes, principal: Principal) -> Principal:
+        """A good entry stays good a moment longer, while nobody can say otherwise."""
+        self._entries[digest] = (principal, self._clock() + RECHECK_S)
+        return principal
 
     def _remember(self, digest: bytes, principal: Principal | None) -> None:
         if len(self._entries) >= MAX_ENTRIES:

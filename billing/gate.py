@@ -12,8 +12,9 @@ from dataclasses import fields
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import structlog
-from django.db.utils import DatabaseError
+from django.conf import settings
 
 from billing.contracts import (
     CreditRefused,
@@ -48,7 +49,7 @@ log = structlog.get_logger(__name__)
 class Gate:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._writer = MoneyWriter(holder=uuid4())
+        self._writer = MoneyWriter(holder=uuid4(), spool_folder=settings.SPOOL_FOLDER)
         self._credits: dict[int, Credit] = {}
         self._locks: dict[int, asyncio.Lock] = {}
         self._tariffs = TariffBook({}, None)
@@ -82,6 +83,8 @@ class Gate:
         tariffs = self._tariffs.find(demand.payer.reseller_id, demand.model)
         if tariffs is None:
             raise PriceMissing(f"{demand.model} has no price")
+        if self._writer.is_stuck:
+            raise MoneyUnavailable("what is finished cannot be written down; no new work meanwhile")
         credit = self._credit_of(demand.payer.organization_id)
         credit.open_requests += 1  # from here on the keeper leaves this credit alone
         try:
@@ -123,7 +126,7 @@ class Gate:
         self._unwritten[written] = self._clock()
         try:
             await written
-        except DatabaseError as error:
+        except psycopg.Error as error:
             raise MoneyUnavailable("the charge could not be written down") from error
         finally:
             del self._unwritten[written]
@@ -173,7 +176,7 @@ class Gate:
                 wanted,
                 LEASE_S,
             )
-        except DatabaseError as error:
+        except psycopg.Error as error:
             raise MoneyUnavailable("credit cannot be checked right now") from error
         if granted:
             credit.grow(granted, wallet_free, asked_at + LEASE_S - LEASE_MARGIN_S)
@@ -185,7 +188,7 @@ class Gate:
             await asyncio.sleep(KEEP_EVERY_S)
             try:
                 await self._keep_once()
-            except DatabaseError as error:
+            except psycopg.Error as error:
                 log.warning("leases_not_renewed", error=type(error).__name__)
 
     async def _keep_once(self) -> None:

@@ -85,7 +85,7 @@ TEMPLATES: list[dict[str, Any]] = [
 # --- Engines ------------------------------------------------------------------------------------
 # Each relay process keeps two connections of its own (money, reads); pages take theirs per request.
 _database = engines.django_database(ENV)
-_pool = {"min_size": 0, "max_size": 20, "timeout": 10}
+_pool = {"min_size": 0, "max_size": 20, "timeout": 5}
 DATABASES = {
     "default": {
         **_database,
@@ -163,6 +163,7 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # --- The relay ----------------------------------------------------------------------------------
+SPOOL_FOLDER = ENV.home / "spool"
 RELAY_BODY_LIMIT_BYTES = 20 * 1024 * 1024
 
 LOGGING = configure_logging(pretty=ENV.debug)
