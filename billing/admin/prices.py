@@ -1,12 +1,9 @@
 """Price versions: looked at, never edited; a new price is published through a form of its own."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -18,140 +15,28 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from typing_extensions import override
 from unfold.contrib.filters.admin import FieldTextFilter
-from unfold.widgets import (
-    UnfoldAdminSelectWidget,
-    UnfoldAdminTextareaWidget,
-    UnfoldAdminTextInputWidget,
-)
 
 from accounts.admin.audited import acting_operator, audit_difference, row_values
 from accounts.models import Reseller
-from billing.models import RATE_CLASSES, PriceKind, PriceVersion
-from billing.services import Price, publish_price
+from billing.admin.price_form import FIELDSETS, TOKEN_RATES, PublishPriceForm, rate_label
+from billing.models import RATE_CLASSES, PriceVersion
+from billing.services import publish_price
 from common.admin import (
     NOTHING,
-    WRITTEN_USD,
     ReadOnlyAdmin,
-    Text,
-    USDField,
     badge,
     carry_out,
     detail_action,
     usd,
 )
 from common.errors import AppError
-from common.money import format_nano, parse_nano
 from common.templatetags.formats import count
-
-WRITTEN_BAND = re.compile(r"(?P<over>\d{1,12})\s*:\s*(?P<rates>.+)", re.ASCII)
-TOKEN_RATES = tuple(name for name in RATE_CLASSES if name != "per_request")
 
 
 class PriceUnchanged(AppError):
     """The price in force says the same; nothing was published."""
 
     code = "price_unchanged"
-
-
-def rate_label(name: str) -> Text:
-    label: Text = PriceVersion._meta.get_field(name).verbose_name  # type: ignore[union-attr] # a column
-    return label
-
-
-class BandsField(forms.CharField):
-    """Context bands, one a line: "200000: input 2.50, output 15", in USD per 1M tokens."""
-
-    def __init__(self, **options: Any) -> None:
-        widget = UnfoldAdminTextareaWidget(attrs={"rows": 3, "spellcheck": "false"})
-        super().__init__(**{"widget": widget, "required": False, **options})
-
-    @override
-    def to_python(self, value: Any) -> Any:
-        lines = [line.strip() for line in (super().to_python(value) or "").splitlines()]
-        bands = [_read_band(line) for line in lines if line]
-        if len({band["over_prompt_tokens"] for band in bands}) < len(bands):
-            raise ValidationError(_("Each band begins at another number of tokens."))
-        return sorted(bands, key=lambda band: int(band["over_prompt_tokens"]))
-
-    @override
-    def prepare_value(self, value: Any) -> Any:
-        return value if value is None or isinstance(value, str) else "\n".join(map(_written_band, value))
-
-
-def _read_band(line: str) -> dict[str, Any]:
-    """Raises ValidationError."""
-    match = WRITTEN_BAND.fullmatch(line)
-    pairs = [part.split() for part in match["rates"].split(",")] if match else []
-    rates = {
-        pair[0]: parse_nano(pair[1])
-        for pair in pairs
-        if len(pair) == 2 and pair[0] in RATE_CLASSES and WRITTEN_USD.fullmatch(pair[1])
-    }
-    if match is None or len(rates) < len(pairs) or not {"input", "output"} <= rates.keys():
-        raise ValidationError(
-            _("“%(line)s” is not like “200000: input 2.50, output 15”."), params={"line": line}
-        )
-    return {"over_prompt_tokens": int(match["over"]), "rates": rates}
-
-
-def _written_band(band: dict[str, Any]) -> str:
-    rates = ", ".join(f"{name} {format_nano(nano)}" for name, nano in band["rates"].items())
-    return f"{band['over_prompt_tokens']}: {rates}"
-
-
-class PublishPriceForm(forms.Form):
-    reseller = forms.ModelChoiceField(
-        Reseller.objects.order_by("-is_house", "name"), label=_("reseller"), widget=UnfoldAdminSelectWidget()
-    )
-    model = forms.CharField(
-        label=_("model"), max_length=120, widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"})
-    )
-    kind = forms.ChoiceField(label=_("kind"), choices=PriceKind.choices, widget=UnfoldAdminSelectWidget())
-    effective_from = forms.DateTimeField(
-        label=_("effective from"),
-        required=False,
-        widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
-        help_text=_("Empty: at once."),
-    )
-    bands = BandsField(
-        label=_("context bands"),
-        help_text=_(
-            "One a line: the prompt tokens above which it holds, then its prices. "
-            "The whole request is charged at them."
-        ),
-    )
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        for name in RATE_CLASSES:
-            self.fields[name] = USDField(label=rate_label(name), required=name in ("input", "output"))
-
-    def clean_effective_from(self) -> Any:
-        moment = self.cleaned_data["effective_from"]
-        if moment is not None and moment < timezone.now():
-            raise ValidationError(_("Requests of the past keep their price: choose a time to come."))
-        return moment
-
-    @override
-    def clean(self) -> dict[str, Any]:
-        values = super().clean() or {}
-        same = {name: values.get(name) for name in ("reseller", "model", "kind", "effective_from")}
-        if None not in same.values() and PriceVersion.objects.filter(**same).exists():
-            self.add_error("effective_from", _("There is a price for this moment already."))
-        return values
-
-    @property
-    def price(self) -> Price:
-        rates = {name: self.cleaned_data[name] for name in RATE_CLASSES}
-        given = {name: rate for name, rate in rates.items() if rate is not None}
-        return Price(rates=given, bands=self.cleaned_data["bands"])
-
-
-FIELDSETS = (
-    (None, {"fields": ("reseller", "model", "kind", "effective_from")}),
-    (_("USD per 1,000,000 tokens"), {"fields": TOKEN_RATES}),
-    (_("Beside tokens and by context"), {"fields": ("per_request", "bands")}),
-)
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -259,8 +144,9 @@ class PriceVersionAdmin(ReadOnlyAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        replaced = _version_named(request.GET.get("after", ""))
         form = PublishPriceForm(
-            request.POST if request.method == "POST" else None, initial=_initial(request.GET.get("after", ""))
+            request.POST if request.method == "POST" else None, initial=_initial(replaced)
         )
         version = carry_out(form, lambda: _publish(request, form)) if form.is_bound else None
         if version is None:
@@ -269,10 +155,7 @@ class PriceVersionAdmin(ReadOnlyAdmin):
                 form,
                 title=_("Publish a price"),
                 submit=_("Publish"),
-                explanation=_(
-                    "A price is never changed: a later one takes its place. "
-                    "What is left empty costs what input or output costs."
-                ),
+                explanation=_explanation(replaced),
                 fieldsets=FIELDSETS,
             )
         messages.success(request, gettext("Published: %(version)s.") % {"version": version})
@@ -295,13 +178,26 @@ def _clock(minute: int) -> str:
     return f"{minute // 60:02}:{minute % 60:02}"
 
 
-def _initial(after: str) -> dict[str, Any]:
+def _version_named(number: str) -> PriceVersion | None:
+    return PriceVersion.objects.filter(pk=number).first() if number.isdecimal() else None
+
+
+def _initial(replaced: PriceVersion | None) -> dict[str, Any]:
     """What the form begins with: the price that a new one is to replace, or the house's reseller."""
-    version = PriceVersion.objects.filter(pk=after).first() if after.isdecimal() else None
-    if version is None:
+    if replaced is None:
         return {"reseller": Reseller.objects.filter(is_house=True).first()}
     names = ("reseller", "model", "kind", "bands", *RATE_CLASSES)
-    return {name: getattr(version, name) for name in names}
+    return {name: getattr(replaced, name) for name in names}
+
+
+def _explanation(replaced: PriceVersion | None) -> str:
+    general = gettext(
+        "A price is never changed: a later one takes its place. "
+        "What is left empty costs what input or output costs."
+    )
+    if replaced is None or not replaced.windows:
+        return general
+    return f"{general} {gettext('Time windows are not carried over: they come from a catalogue file only.')}"
 
 
 @transaction.atomic

@@ -34,9 +34,9 @@ class GrantForm(forms.Form):
     """`form_id` is made with the form: however often it is sent, credit is granted once."""
 
     form_id = forms.UUIDField(widget=forms.HiddenInput, initial=uuid4)
-    amount = USDField(label=_("amount, USD"))
+    amount = USDField(label=_("Amount, USD"))
     reason = forms.CharField(
-        label=_("reason"),
+        label=_("Reason"),
         max_length=Grant._meta.get_field("reason").max_length,
         help_text=_("Kept with the grant and in the audit trail."),
         widget=UnfoldAdminTextInputWidget(),

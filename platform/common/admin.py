@@ -20,7 +20,6 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from typing_extensions import override
@@ -141,8 +140,6 @@ class OperatorAdmin(OperatorAccess, ModelAdmin):
         original: models.Model | None = None,
     ) -> TemplateResponse:
         """A page with one form for one use case; it posts to itself."""
-        for field in form.fields.values():
-            field.label = capfirst(str(field.label))
         names = [field.name for field in form.visible_fields()]
         whole = [(None, {"fields": names})] if names else []
         context = {
@@ -202,6 +199,7 @@ class EndlessAdmin(ReadOnlyAdmin):
 
     paginator = InfinitePaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
     ordering = ("-pk",)
 

@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from accounts.models import AuditEvent, Reseller, User
 from accounts.services import ensure_house_reseller
-from billing.models import PriceVersion
+from billing.models import PriceKind, PriceVersion
+from billing.services import Price, publish_price
 from billing.tariffs import load_tariff_book
 
 DOLLAR = 10**9
@@ -128,6 +129,17 @@ def test_the_form_begins_with_the_price_it_is_to_replace(admin: Client, price: P
         "cache_read": "0.0375",
         "bands": "200000: input 5, output 20",
     }
+
+
+def test_time_windows_are_not_lost_unnoticed(admin: Client, house: Reseller) -> None:
+    window = {"days": ["mon"], "from_minute": 30, "to_minute": 510, "rates": {"input": DOLLAR}}
+    price = Price(rates={"input": 2 * DOLLAR, "output": 3 * DOLLAR}, windows=[window])
+    version = publish_price(model="gpt-test", kind=PriceKind.RETAIL, price=price)
+    assert version is not None
+    form = admin.get(ADD, {"after": version.pk}).content.decode()
+    page = admin.get(reverse("admin:billing_priceversion_change", args=[version.pk])).content.decode()
+    assert "Time windows are not carried over" in form
+    assert "mon 00:30-08:30 UTC" in page
 
 
 def test_lists_can_be_narrowed_to_what_is_in_force(admin: Client, house: Reseller) -> None:
