@@ -197,7 +197,8 @@ def _explanation(replaced: PriceVersion | None) -> str:
     )
     if replaced is None or not replaced.windows:
         return general
-    return f"{general} {gettext('Time windows are not carried over: they come from a catalogue file only.')}"
+    windows = gettext("Time windows are not carried over: they come from a catalogue file only.")
+    return f"{general} {windows}"
 
 
 @transaction.atomic
