@@ -1,10 +1,13 @@
 """Engines for the tests: the real ones, in `var/test`, kept between runs so that only the first is slow."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from config.engines import engines_available
+from tests.installation import Installation
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +20,24 @@ def engines() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(engines: None) -> None:
     """pytest-django asks for this before it makes the test database."""
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    """Everything, started once by `manage.py up`. Tests that break something start their own."""
+    with Installation() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def live_url(installation: Installation) -> str:
+    """Where a browser finds the installation."""
+    if shutil.which("chromium") is None:
+        pytest.skip("no chromium here: the browser tests need it (tests/install_browser.sh)")
+    return installation.url
+
+
+@pytest.fixture(scope="session")
+def mail_dir(installation: Installation) -> Path:
+    """Where the installation puts its mails."""
+    return installation.mail_dir
