@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.db import models, transaction
 from django.utils import timezone
@@ -175,7 +176,9 @@ def find_api_key(key_or_id: str) -> APIKey:
 def create_operator(*, email: str) -> tuple[User, str]:
     """A person who may use the admin site, and the password made for them (shown once)."""
     password = secrets.token_urlsafe(12)
-    return User.objects.create_superuser(email, password), password
+    operator = User.objects.create_superuser(email, password)
+    EmailAddress.objects.create(user=operator, email=operator.email, primary=True, verified=True)
+    return operator, password
 
 
 def _clean_name(name: str) -> str:

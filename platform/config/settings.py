@@ -10,6 +10,7 @@ from config import engines
 from config.env import ENV
 from config.logging import configure_logging
 from config.secrets import load_secrets
+from config.unfold import UNFOLD  # noqa: F401 - Django looks for the name here
 
 _secrets = load_secrets(ENV)
 
@@ -36,6 +37,7 @@ INSTALLED_APPS = [
     "billing.apps.BillingConfig",
     "relay.apps.RelayConfig",
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -81,6 +83,7 @@ TEMPLATES: list[dict[str, Any]] = [
         },
     }
 ]
+
 
 # --- Engines ------------------------------------------------------------------------------------
 # Each relay process keeps two connections of its own (money, reads); pages take theirs per request.
