@@ -1,11 +1,12 @@
 """Talking to a vendor that has OpenAI's chat endpoint: the request's head, and what its errors mean."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from common.redaction import redact_text
+from common.redaction import HIDDEN, redact_text
 from relay.errors import (
     InvalidRequest,
     RelayError,
@@ -17,9 +18,13 @@ from relay.errors import (
 from relay.routing import Target
 
 PATH = "/chat/completions"
-# A vendor's 429 that is about our account, not about the moment.
+# A vendor's 429 or 400 that is about our account, not about the moment or the request.
 OUR_ACCOUNT = frozenset(
     {
+        "Arrearage",  # Qwen
+        "account_deactivated",
+        "billing_hard_limit_reached",
+        "invalid_api_key",
         "insufficient_quota",
         "credit_balance_exhausted",
         "organization_spend_limit_exceeded",
@@ -28,6 +33,10 @@ OUR_ACCOUNT = frozenset(
         "billing_not_active",
     }
 )
+# The same where no code says it: xAI answers 400 to a wrong key.
+OUR_ACCOUNT_IN_WORDS = re.compile(r"(incorrect|invalid) api key|credit balance|good standing", re.IGNORECASE)
+# Ids of our organization and projects there and of its own requests, and what is left of a masked key.
+VENDOR_IDS = re.compile(r"\b(org-|proj_|acct_|req_)\w{4,}|\S*\*{3,}\S*")
 MESSAGE_LIMIT = 1_000
 
 
@@ -47,10 +56,14 @@ def request_headers(api_key: str) -> tuple[tuple[str, str], ...]:
 def vendor_refusal(status: int, headers: Mapping[str, str], body: bytes) -> RelayError:
     """What a vendor's error answer means for the customer. Our troubles with a vendor are not theirs."""
     details = _details(body)
+    if status in {400, 413, 422, 429} and _is_about_us(details):
+        return UpstreamUnavailable("The model is not available right now. Nothing was charged.")
     if status in {400, 413, 422}:
         return _their_mistake(details)
     if status == 429:
-        return _limited(details, headers)
+        return UpstreamLimited(
+            "The model is at its limit right now; try again shortly.", headers=_retry_after(headers)
+        )
     if status in {408, 504}:
         return UpstreamTimedOut("The model's vendor did not answer in time. Nothing was charged.")
     if status in {401, 402, 403, 404, 503, 529}:
@@ -63,7 +76,7 @@ def vendor_refusal(status: int, headers: Mapping[str, str], body: bytes) -> Rela
 
 def _their_mistake(details: Mapping[str, Any]) -> RelayError:
     message, param, code = details.get("message"), details.get("param"), details.get("code")
-    shown = redact_text(message)[:MESSAGE_LIMIT] if isinstance(message, str) else ""
+    shown = _without_secrets(message)[:MESSAGE_LIMIT] if isinstance(message, str) else ""
     return InvalidRequest(
         shown or "The model's vendor refused the request as invalid.",
         param=param if isinstance(param, str) else None,
@@ -71,12 +84,15 @@ def _their_mistake(details: Mapping[str, Any]) -> RelayError:
     )
 
 
-def _limited(details: Mapping[str, Any], headers: Mapping[str, str]) -> RelayError:
+def _is_about_us(details: Mapping[str, Any]) -> bool:
     if details.get("code") in OUR_ACCOUNT or details.get("type") in OUR_ACCOUNT:
-        return UpstreamUnavailable("The model is not available right now. Nothing was charged.")
-    return UpstreamLimited(
-        "The model is at its limit right now; try again shortly.", headers=_retry_after(headers)
-    )
+        return True
+    message = details.get("message")
+    return isinstance(message, str) and OUR_ACCOUNT_IN_WORDS.search(message) is not None
+
+
+def _without_secrets(message: str) -> str:
+    return VENDOR_IDS.sub(HIDDEN, redact_text(message))
 
 
 def _retry_after(headers: Mapping[str, str]) -> dict[str, str]:

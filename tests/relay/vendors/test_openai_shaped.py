@@ -43,6 +43,25 @@ def test_credentials_in_a_vendors_message_are_hidden() -> None:
     assert "sk-live" not in error.message
 
 
+@pytest.mark.parametrize("name", ["org-h7Jd92mXq", "proj_a81Bc", "req_0123abcd", "xai-ab***************9z"])
+def test_ids_of_our_account_in_a_vendors_message_are_hidden(name: str) -> None:
+    error = refusal(400, {"message": f"Invalid value in '{name}', see messages[0]"})
+    assert name not in error.message
+    assert error.message.endswith("see messages[0]")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"code": "Arrearage", "message": "Access denied, your account is overdue"},
+        {"message": "Incorrect API key provided: xa***. Obtain one from https://console.x.ai."},
+        {"message": "Your credit balance is too low"},
+    ],
+)
+def test_a_400_about_our_account_is_not_the_customers_mistake(said: dict[str, str]) -> None:
+    assert isinstance(refusal(400, said), UpstreamUnavailable)
+
+
 @pytest.mark.parametrize("seconds", ["7", ""])
 def test_a_limit_says_when_to_come_back(seconds: str) -> None:
     error = refusal(429, {"code": "rate_limit_exceeded"}, retry_after=seconds)
