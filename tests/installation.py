@@ -170,6 +170,14 @@ class CommandFailed(AssertionError):
 
 
 @dataclass(frozen=True)
+class Balance:
+    """A wallet in nano-dollars."""
+
+    posted: int
+    pending: int
+
+
+@dataclass(frozen=True)
 class Customer:
     """An organization made for a test. `credit_nano` is what it began with."""
 
@@ -180,6 +188,7 @@ class Customer:
     credit_nano: int
 
     def wallet(self) -> dict[str, Any]:
+        """The wallet as the command prints it."""
         wallet: dict[str, Any] = self.installation.command("wallet", str(self.organization))
         return wallet
 
@@ -187,11 +196,12 @@ class Customer:
         """Its lines of the export."""
         return self.installation.usage_export("--organization", str(self.organization))
 
-    def posted(self) -> int:
+    def balance(self) -> Balance:
+        """The wallet, straight from the database."""
         [row] = self.installation.query(
-            "SELECT posted FROM billing_wallet WHERE organization_id = %s", self.organization
+            "SELECT posted, pending FROM billing_wallet WHERE organization_id = %s", self.organization
         )
-        return int(row["posted"])
+        return Balance(**row)
 
     def record(self, request_id: str) -> dict[str, Any] | None:
         """The row of the usage record of `req_…` or `chatcmpl-…`; None when nothing was charged for it."""

@@ -17,9 +17,9 @@ from tests.installation import Customer, Installation
 def nothing_is_charged(customer: Customer) -> Iterator[None]:
     """Holds for every test here: no refusal may cost anything, or reach the vendor."""
     vendor = customer.installation.vendor
-    posted, served = customer.posted(), vendor.stats()["requests"]
+    posted, served = customer.balance().posted, vendor.stats()["requests"]
     yield
-    assert customer.posted() == posted
+    assert customer.balance().posted == posted
     assert vendor.stats()["requests"] == served
 
 

@@ -57,12 +57,12 @@ class TestBeforeAnyOutput:
         self, client: OpenAI, customer: Customer, failure: str, streamed: bool
     ) -> None:
         tell, exception, status, code = FAILURES[failure]
-        posted = customer.posted()
+        posted = customer.balance().posted
         with pytest.raises(exception) as caught:
             (stream if streamed else ask)(client, tell=tell)
         assert (caught.value.status_code, caught.value.code) == (status, code)
         assert customer.record(caught.value.response.headers["x-request-id"]) is None
-        assert customer.posted() == posted
+        assert customer.balance().posted == posted
         tells_nothing_of_the_vendor(customer, caught.value.response)
 
 
