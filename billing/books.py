@@ -82,9 +82,14 @@ RULES: dict[str, tuple[str, str]] = {
 
 
 def verify_books() -> dict[str, Any]:
-    """`{"ok": …, "checks": […], "totals": {…}}`; amounts in nano-units."""
+    """`{"ok": …, "checks": […], "totals": {…}}`; amounts in nano-units.
+
+    One snapshot, so it may run while traffic does; inside a transaction of somebody else, that one's view.
+    """
+    is_outermost = not connection.in_atomic_block
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        if is_outermost:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         checks = [Check(name, rule, list(_rows(cursor, query))) for name, (rule, query) in RULES.items()]
         [totals] = _rows(cursor, TOTALS)
     return {

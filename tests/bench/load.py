@@ -1,7 +1,7 @@
 """A cheap client: keep-alive connections that ask, read to the end, and ask again. Prints JSON.
 
-A process of its own, so that its work is not counted as the relay's. `--chunks` turns on streaming: the vendor
-double sends a chunk every `--delay-ms`, and a chunk that has to wait shows as a longer gap.
+A process of its own, so that its work is not counted as the relay's. `--chunks` turns on streaming: the
+vendor double sends a chunk every `--delay-ms`, and a chunk that has to wait shows as a longer gap.
 """
 
 import argparse
