@@ -287,6 +287,7 @@ class Installation:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,  # as in a terminal of its own, so that `stop` can press Ctrl-C there
             )
         wait_for(lambda: self._is_ready(said), READY_SECONDS)
         self.seconds_to_ready = time.monotonic() - began
@@ -298,9 +299,15 @@ class Installation:
         return "Farebox is ready: " in self.log.read_bytes()[said:].decode()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to stop as an operator would; returns its exit code. Raises subprocess.TimeoutExpired."""
+        """Ask it to stop as an operator would; returns its exit code. Raises subprocess.TimeoutExpired.
+
+        SIGINT is Ctrl-C: every process of the terminal gets it.
+        """
         assert self._process is not None, "the installation is not running"
-        self._process.send_signal(number)
+        if number == signal.SIGINT:
+            os.killpg(self._process.pid, number)
+        else:
+            self._process.send_signal(number)
         return self._process.wait(STOP_SECONDS)
 
     def discard(self) -> None:

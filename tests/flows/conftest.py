@@ -9,6 +9,13 @@ from tests.flows.asking import async_sdk, sdk
 from tests.installation import Customer, Installation
 
 
+@pytest.fixture(scope="session")
+def breakable() -> Iterator[Installation]:
+    """Another one, for tests that kill and stop; each leaves it running."""
+    with Installation() as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def customer(installation: Installation) -> Customer:
     return installation.create_customer("10.00")

@@ -1,7 +1,6 @@
 """`kill -9` of the relay under load: what was seen complete is charged, once; what nobody served is not."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,14 +65,13 @@ class Load:
 
 
 @pytest.fixture(scope="module")
-def aftermath() -> Iterator[Aftermath]:
-    with Installation() as installation:
-        customer = installation.create_customer("100.00")
-        load = Load(customer)
-        seen = asyncio.run(load.run())
-        served = {record["prompt_tokens"]: record for record in installation.vendor.records()}
-        wait_for(lambda: customer.balance().pending == 0, LEASE_SECONDS)
-        yield Aftermath(customer, load.killed, seen, served, customer.usage())
+def aftermath(breakable: Installation) -> Aftermath:
+    breakable.vendor.reset()
+    load = Load(breakable.create_customer("100.00"))
+    seen = asyncio.run(load.run())
+    served = {record["prompt_tokens"]: record for record in breakable.vendor.records()}
+    wait_for(lambda: load.customer.balance().pending == 0, LEASE_SECONDS)
+    return Aftermath(load.customer, load.killed, seen, served, load.customer.usage())
 
 
 class TestTheKill:
