@@ -1,0 +1,153 @@
+"""Settlement batches reach the rollups exactly once, whoever dies, and partitions are there ahead of time."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from django.db import connection, connections
+
+from billing import services
+from billing.books import verify_books
+from billing.models import SettlementBatch, UsageRecord, UsageRollup
+from common.ids import uuid7_floor
+from tests.factories.money import make_payer, make_record, settle
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ROLLUPS = UsageRollup.across_all_organizations
+
+
+def test_a_batch_is_added_up_once() -> None:
+    payer = make_payer(1_000)
+    settle(uuid4(), make_record(payer, 10, input_tokens=5, output_tokens=2, reasoning_tokens=1))
+    settle(uuid4(), make_record(payer, 20, input_tokens=7))
+    assert services.aggregate_batches() == 2
+    assert services.aggregate_batches() == 0
+    [rollup] = ROLLUPS.filter(organization=payer.organization)
+    assert (rollup.requests, rollup.prompt_tokens, rollup.completion_tokens, rollup.charge_nano) == (
+        2,
+        12,
+        3,
+        30,
+    )
+    payer.api_key.refresh_from_db()
+    assert payer.api_key.last_used_at is not None
+    assert verify_books()["ok"]
+
+
+def test_quarter_hours_are_kept_apart() -> None:
+    payer = make_payer(1_000)
+    now = datetime.now(UTC)
+    settle(uuid4(), make_record(payer, 1), make_record(payer, 1, started_at=now - timedelta(minutes=15)))
+    services.aggregate_batches()
+    assert ROLLUPS.filter(organization=payer.organization).count() == 2
+    assert verify_books()["ok"]
+
+
+def test_two_workers_share_the_batches() -> None:
+    payers = [make_payer(10_000) for _ in range(5)]
+    for _ in range(40):
+        settle(uuid4(), *(make_record(payer, 3) for payer in payers))
+
+    def work() -> int:
+        try:
+            return sum(iter(lambda: services.aggregate_batches(at_once=3), 0))
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(2) as pool:
+        taken = [future.result() for future in [pool.submit(work), pool.submit(work)]]
+    while services.aggregate_batches():  # what the other held when one found nothing free
+        pass
+    assert sum(taken) <= 40
+    assert not SettlementBatch.objects.filter(aggregated_at=None).exists()
+    assert sum(ROLLUPS.values_list("requests", flat=True)) == 200
+    assert verify_books()["ok"]
+
+
+KILLED_WORKER = """
+import os, django
+django.setup()
+from billing import services
+services._note_key_use = lambda claimed: os.kill(os.getpid(), 9)
+services.aggregate_batches()
+"""
+
+
+def test_a_worker_killed_in_the_middle_leaves_everything_to_the_next() -> None:
+    payer = make_payer(1_000)
+    settle(uuid4(), make_record(payer, 10))
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "config.settings_test",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    code = KILLED_WORKER.replace("django.setup()", _use_database())
+    died = subprocess.run([sys.executable, "-c", code], env=environment, check=False, timeout=60)
+    assert died.returncode == -9
+    assert not ROLLUPS.exists()
+    assert services.aggregate_batches() == 1
+    assert ROLLUPS.get().charge_nano == 10
+    assert verify_books()["ok"]
+
+
+def _use_database() -> str:
+    """The child must work on the test database, not on the one in the settings."""
+    name = connection.settings_dict["NAME"]
+    return (
+        f"from django.conf import settings; settings.DATABASES['default']['NAME'] = {name!r}; django.setup()"
+    )
+
+
+def test_partitions_are_made_ahead_and_once() -> None:
+    moment = datetime(2031, 11, 20, tzinfo=UTC)
+    made = services.make_usage_partitions(today=moment, months=2)
+    assert made == [f"billing_usagerecord_{month}" for month in ("2031_11", "2031_12", "2032_01")]
+    assert services.make_usage_partitions(today=moment, months=2) == []
+
+
+def test_a_record_goes_into_the_partition_of_its_month() -> None:
+    services.make_usage_partitions()
+    payer = make_payer(1_000)
+    record = make_record(payer, 1)
+    far = make_record(payer, 1, request_id=uuid7_floor(datetime(2090, 1, 1, tzinfo=UTC)))
+    settle(uuid4(), record, far)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT request_id, tableoid::regclass::text FROM billing_usagerecord")
+        places = dict(cursor.fetchall())
+    assert places[record["request_id"]] == f"billing_usagerecord_{datetime.now(UTC):%Y_%m}"
+    assert places[far["request_id"]] == "billing_usagerecord_default"
+
+
+@pytest.mark.parametrize(
+    ("check", "tampering"),
+    [
+        ("wallets", "UPDATE billing_wallet SET posted = posted + 1"),
+        ("pending", "UPDATE billing_wallet SET pending = pending + 1"),
+        ("batches", "UPDATE billing_settlementbatch SET charge_nano = charge_nano + 1"),
+        ("batches", "DELETE FROM billing_settlementbatch"),
+        ("rollups", "UPDATE billing_usagerollup SET charge_nano = charge_nano + 1"),
+        ("rollups", "DELETE FROM billing_usagerollup"),
+    ],
+)
+def test_the_books_check_sees_a_single_nano(check: str, tampering: str) -> None:
+    payer = make_payer(1_000)
+    settle(uuid4(), make_record(payer, 10))
+    services.aggregate_batches()
+    assert verify_books()["ok"]
+    with connection.cursor() as cursor:
+        cursor.execute(tampering)
+    report = verify_books()
+    assert not report["ok"]
+    assert check in {one["name"] for one in report["checks"] if not one["ok"]}
+
+
+def test_records_are_listed_by_time() -> None:
+    payer = make_payer(1_000)
+    first, second = make_record(payer, 1), make_record(payer, 1)
+    settle(uuid4(), second, first)
+    listed = UsageRecord.across_all_organizations.order_by("request_id").values_list("request_id", flat=True)
+    assert set(listed) == {first["request_id"], second["request_id"]}
