@@ -26,6 +26,9 @@ document.addEventListener("input", (event) => {
   for (const row of document.querySelectorAll(`${search.dataset.filter} [data-words]`)) {
     row.hidden = !row.dataset.words.toLowerCase().includes(wanted);
   }
+  for (const group of document.querySelectorAll(`${search.dataset.filter} .group`)) {
+    group.hidden = !group.parentElement.querySelector("[data-words]:not([hidden])");
+  }
 });
 
 // What was shown once must not be made again by reloading the page that answered the form.
