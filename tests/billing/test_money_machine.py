@@ -1,4 +1,4 @@
-"""A state machine over all that moves money: after every step the books balance, and nothing is paid twice."""
+"""A state machine over all that moves money: after every step the books balance, nothing is paid twice."""
 
 from uuid import UUID, uuid4
 

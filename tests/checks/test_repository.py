@@ -4,8 +4,11 @@ import re
 import subprocess
 from pathlib import Path
 
+from accounts.keys import is_well_formed
+
 ROOT = Path(__file__).resolve().parents[2]
-SECRETS = re.compile(r"\b(?:sk-[A-Za-z0-9]{40,}|sk_live_\w{10,}|whsec_\w{20,}|AKIA[A-Z0-9]{16})\b")
+SECRETS = re.compile(r"\b(?:sk-(?:proj|ant)-[\w-]{30,}|sk_live_\w{10,}|whsec_\w{20,}|AKIA[A-Z0-9]{16})\b")
+OWN_KEYS = re.compile(r"\bsk-[A-Za-z0-9]{49}\b")
 INDEX_HOSTS = re.compile(r"--(?:extra-)?index-url|--find-links|files\.python" + r"hosted")
 
 
@@ -19,7 +22,9 @@ def tracked_texts() -> dict[str, str]:
 
 
 def test_no_secret_is_committed() -> None:
-    assert [name for name, text in tracked_texts().items() if SECRETS.search(text)] == []
+    texts = tracked_texts().items()
+    assert [name for name, text in texts if SECRETS.search(text)] == []
+    assert [name for name, text in texts if any(map(is_well_formed, OWN_KEYS.findall(text)))] == []
 
 
 def test_lock_files_name_hashes_and_no_host() -> None:
