@@ -27,7 +27,7 @@ class MemberRequest(HttpRequest):
 View = Callable[Concatenate[MemberRequest, Params], HttpResponse]
 
 
-def member_page(view: View[Params]) -> Callable[Concatenate[HttpRequest, Params], HttpResponse]:
+def member_page(view: View[Params]) -> Callable[..., HttpResponse]:
     """Visitors are sent to sign in; people without an organization are told so."""
 
     @wraps(view)
@@ -39,7 +39,7 @@ def member_page(view: View[Params]) -> Callable[Concatenate[HttpRequest, Params]
     return login_required(checked)
 
 
-def key_managers_only(view: View[Params]) -> View[Params]:
+def key_managers_only(view: View[Params]) -> Callable[..., HttpResponse]:
     """403 for members whose role may look at keys but not change them."""
 
     @wraps(view)

@@ -23,9 +23,12 @@ class UsageFilterForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["model"].choices = [("", _("All models")), *((name, name) for name in models_used())]
-        self.fields["api_key"].queryset = APIKey.objects.order_by("name", "pk")
-        self.fields["api_key"].empty_label = _("All keys")
+        model, api_key = self.fields["model"], self.fields["api_key"]
+        assert isinstance(model, forms.ChoiceField)  # noqa: S101 - as declared above
+        assert isinstance(api_key, forms.ModelChoiceField)  # noqa: S101 - as declared above
+        model.choices = [("", _("All models")), *((name, name) for name in models_used())]
+        api_key.queryset = APIKey.objects.order_by("name", "pk")
+        api_key.empty_label = _("All keys")
 
     def chosen(self) -> UsageFilter:
         self.is_valid()

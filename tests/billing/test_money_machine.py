@@ -3,10 +3,10 @@
 from uuid import UUID, uuid4
 
 import pytest
-from django.test import TestCase
+from django.db import transaction
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from billing import services
 from billing.books import verify_books
@@ -96,25 +96,26 @@ class MoneyMachine(RuleBasedStateMachine):
             assert 0 <= wallet.pending <= wallet.posted <= granted
 
 
+class Isolated(MoneyMachine):
+    """Each example in a transaction of its own, taken back at its end."""
+
+    def __init__(self) -> None:
+        self.transaction = transaction.atomic()
+        self.transaction.__enter__()
+        super().__init__()
+
+    def teardown(self) -> None:
+        transaction.set_rollback(True)
+        self.transaction.__exit__(None, None, None)
+
+
 @pytest.mark.django_db
-class TestMoneyMachine(TestCase):
-    """Each example in a transaction of its own, rolled back."""
-
-    def test_any_order_of_events_balances(self) -> None:
-        class Isolated(MoneyMachine):
-            def __init__(self) -> None:
-                self.atomics = TestMoneyMachine._enter_atomics()
-                super().__init__()
-
-            def teardown(self) -> None:
-                TestMoneyMachine._rollback_atomics(self.atomics)
-
-        machine = Isolated.TestCase
-        machine.settings = settings(
-            max_examples=25,
-            stateful_step_count=30,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            database=None,
-        )
-        machine("runTest").runTest()
+def test_any_order_of_events_balances() -> None:
+    examples = settings(
+        max_examples=25,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    run_state_machine_as_test(Isolated, settings=examples)

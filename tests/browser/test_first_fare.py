@@ -26,7 +26,7 @@ def link_in_mail(mail_dir: Path, address: str) -> str:
             message = email.message_from_bytes(mails[-1].read_bytes(), policy=policy.default)
             body = message.get_body(("plain",))
             assert body is not None
-            return re.findall(r"http://\S+", body.get_content())[0]
+            return str(re.findall(r"http://\S+", body.get_content())[0])
         time.sleep(0.1)
     raise AssertionError(f"no mail to {address}")
 
