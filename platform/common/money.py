@@ -1,15 +1,18 @@
 """Money is an integer count of nano-units: 10⁻⁹ of the currency's major unit. No floats, ever."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
 
 from common.errors import AppError
 
 NANO = 10**9
 TOKENS_PER_RATE = 10**6
+MOST_NANO = 2**63 - 1
+# Decimal rounds to its context's digits without a word; here losing one is an error.
+_EXACT = Context(traps=[InvalidOperation, Inexact, Overflow])
 
 
 class AmountInvalid(AppError):
-    """A written amount is not a number, or is finer than a nano-unit."""
+    """A written amount is not a number, is finer than a nano-unit, or is more than a column holds."""
 
     code = "invalid_amount"
 
@@ -17,11 +20,13 @@ class AmountInvalid(AppError):
 def parse_nano(text: str) -> int:
     """Nano-units of a written major-unit amount: "0.0375" → 37_500_000. Raises AmountInvalid."""
     try:
-        nano = Decimal(text) * NANO
-    except InvalidOperation as error:
-        raise AmountInvalid(f"{text!r} is not an amount") from error
-    if not nano.is_finite() or nano != int(nano):
+        nano = _EXACT.multiply(Decimal(text), Decimal(NANO))
+    except DecimalException as error:
+        raise AmountInvalid(f"{text!r} is not an amount with at most nine decimals") from error
+    if not nano.is_finite() or nano != nano.to_integral_value():
         raise AmountInvalid(f"{text!r} is not an amount with at most nine decimals")
+    if abs(nano) > MOST_NANO:
+        raise AmountInvalid(f"{text!r} is more than can be kept")
     return int(nano)
 
 
