@@ -38,7 +38,7 @@ def unseal(sealed: bytes, *, place: str) -> bytes:
         raise SealBroken(f"the key that sealed {place} is not in FIELD_KEYS")
     try:
         return AESGCM(key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], place.encode())
-    except InvalidTag as error:
+    except (InvalidTag, ValueError) as error:  # the latter where not even the nonce is whole
         raise SealBroken(f"what is sealed at {place} was altered or moved") from error
 
 
