@@ -21,8 +21,11 @@ def uuid7() -> UUID:
 
 
 def uuid7_floor(moment: datetime) -> UUID:
-    """The smallest uuid7-ordered value at `moment`: a bound for ranges over request ids."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
+    """The smallest uuid7-ordered value at `moment`: a bound for ranges over request ids.
+
+    No id is older than 1970, so every earlier moment has the same bound.
+    """
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
 def public_id(prefix: str, value: UUID) -> str:

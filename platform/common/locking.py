@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from django.db import OperationalError, connection, models
+from psycopg.errors import LockNotAvailable
 
 from common.errors import AppError
 
@@ -29,6 +30,6 @@ def lock_rows(rows: models.QuerySet[Row], ids: Iterable[object]) -> list[Row]:
     try:
         return list(rows.select_for_update(of=("self",)).filter(pk__in=list(ids)).order_by("pk"))
     except OperationalError as error:
-        if "lock timeout" in str(error):
+        if isinstance(error.__cause__, LockNotAvailable):
             raise RowsBusy("the rows are in use; try again") from error
         raise
