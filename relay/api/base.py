@@ -1,5 +1,6 @@
 """DRF's APIView, awaited: the same steps in the same order, without its sync assumptions."""
 
+from collections.abc import Awaitable, Callable
 from io import BytesIO
 from typing import Any, ClassVar
 from uuid import UUID
@@ -18,6 +19,7 @@ from relay.runtime import Relay
 from relay.stream import unexpected
 
 BEARER = "bearer "
+METHODS = frozenset({"get", "post"})
 # Turning a header into META costs a microsecond, and official SDKs send a dozen that nothing here reads.
 HEADERS_READ = frozenset({b"authorization", b"host", b"content-type", b"content-length"})
 
@@ -55,13 +57,20 @@ class RelayView(APIView):
         self.request = wrapped = self.initialize_request(request, *args, **kwargs)
         try:
             self.principal = await self.authenticate(wrapped)
-            handler = getattr(self, (request.method or "").lower(), self.refuse_method)
-            response: HttpResponse = await handler(wrapped, *args, **kwargs)
+            response: HttpResponse = await self.handler_of(request)(wrapped, *args, **kwargs)
         except RelayError as error:
             response = error_response(error)
         except Exception as error:  # noqa: BLE001 - the last net: whatever it is, the customer gets an id
             response = error_response(unexpected(error, request_name(request.request_id)))
         return response
+
+    def handler_of(self, request: RelayRequest) -> Callable[..., Awaitable[HttpResponse]]:
+        """Only what a customer endpoint defines: APIView has an `options` of its own, which is no coroutine."""
+        name = (request.method or "").lower()
+        handler: Callable[..., Awaitable[HttpResponse]] = (
+            getattr(self, name, self.refuse_method) if name in METHODS else self.refuse_method
+        )
+        return handler
 
     async def authenticate(self, request: Request) -> Principal:
         """Raises AuthenticationFailed, or ServiceUnavailable when keys cannot be checked."""

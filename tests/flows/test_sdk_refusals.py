@@ -172,6 +172,7 @@ class TestPaths:
             ("GET", "/v1/chat/completions", 405),
             ("DELETE", "/v1/chat/completions", 405),
             ("POST", "/v1/models", 405),
+            ("OPTIONS", "/v1/models", 405),
             ("PUT", "/v1/models/gpt-4o", 405),
         ],
     )
