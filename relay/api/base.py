@@ -65,7 +65,7 @@ class RelayView(APIView):
         return response
 
     def handler_of(self, request: RelayRequest) -> Callable[..., Awaitable[HttpResponse]]:
-        """Only what a customer endpoint defines: APIView has an `options` of its own, which is no coroutine."""
+        """Only what an endpoint defines: APIView has an `options` of its own, which is no coroutine."""
         name = (request.method or "").lower()
         handler: Callable[..., Awaitable[HttpResponse]] = (
             getattr(self, name, self.refuse_method) if name in METHODS else self.refuse_method
