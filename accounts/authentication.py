@@ -73,11 +73,11 @@ class KeyCache:
         task = self._lookups.get(digest)
         if task is None:
             task = self._lookups[digest] = asyncio.create_task(self._look_up(digest))
-        entry = self._entries.get(digest)
-        if entry is not None and entry[0] is not None:
+        if self._good_before(digest) is not None:
             await asyncio.wait({task}, timeout=PATIENCE_S)
-            if not task.done():
-                return self._keep(digest, entry[0])
+            principal = self._good_before(digest)  # unless it was revoked while we waited
+            if principal is not None and not task.done():
+                return self._keep(digest, principal)
         return await asyncio.shield(task)
 
     async def _look_up(self, digest: bytes) -> Principal | None:
@@ -90,15 +90,21 @@ class KeyCache:
             is_current = self._lookups.get(digest) is this
             if is_current:
                 del self._lookups[digest]
-        if is_current:  # a revocation that came meanwhile dropped the lookup: what it read may be old
-            self._remember(digest, principal)
+        if not is_current:  # a revocation that came meanwhile dropped the lookup: what it read may be old
+            return await self._look_up_once(digest)
+        self._remember(digest, principal)
         return principal
 
     def _stale(self, digest: bytes, error: Exception) -> Principal:
-        entry = self._entries.get(digest)
-        if entry is None or entry[0] is None:
+        principal = self._good_before(digest)
+        if principal is None:
             raise KeysUnavailable("API keys cannot be checked right now") from error
-        return self._keep(digest, entry[0])
+        return self._keep(digest, principal)
+
+    def _good_before(self, digest: bytes) -> Principal | None:
+        """The principal of an entry however old it is."""
+        entry = self._entries.get(digest)
+        return None if entry is None else entry[0]
 
     def _keep(self, digest: bytes, principal: Principal) -> Principal:
         """A good entry stays good a moment longer, while nobody can say otherwise."""
