@@ -83,7 +83,7 @@ def create_organization(
 ) -> Organization:
     """A new customer with its first member. Its wallet is made by the same insert (database trigger)."""
     organization = Organization.objects.create(
-        reseller=reseller or ensure_house_reseller(), name=name.strip()[:150] or owner.email
+        reseller=reseller or ensure_house_reseller(), name=(name.strip() or owner.email)[:150]
     )
     Membership.across_all_organizations.create(organization=organization, user=owner, role=Role.OWNER)
     record_audit(
