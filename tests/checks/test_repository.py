@@ -7,7 +7,7 @@ from pathlib import Path
 from accounts.keys import is_well_formed
 
 ROOT = Path(__file__).resolve().parents[2]
-SECRETS = re.compile(r"\b(?:sk-(?:proj|ant)-[\w-]{30,}|sk_live_\w{10,}|whsec_\w{20,}|AKIA[A-Z0-9]{16})\b")
+SECRETS = re.compile(r"\b(?:sk-(?:proj|ant)-[\w-]{30,}|sk_live_\w{20,}|whsec_\w{20,}|AKIA[A-Z0-9]{16})\b")
 OWN_KEYS = re.compile(r"\bsk-[A-Za-z0-9]{49}\b")
 INDEX_HOSTS = re.compile(r"--(?:extra-)?index-url|--find-links|files\.python" + r"hosted")
 
