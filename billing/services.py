@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+import structlog
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Value
-from django.db.models.functions import Greatest
+from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from accounts.models import APIKey, Organization, Reseller, User
@@ -26,12 +27,15 @@ from billing.models import (
 from common.broadcast import announce_on_commit
 from common.errors import AppError
 from common.ids import uuid7_floor
-from common.locking import lock_rows
+from common.locking import RowsBusy, bounded_waits, lock_rows
 
 REAP_GRACE_S = 5
 AGGREGATE_AT_ONCE = 200
 MONTHS_AHEAD = 3
+PARTITION_LOCK_MS = 2_000
 _FOUR_DAYS = timedelta(days=4)
+
+log = structlog.get_logger(__name__)
 
 
 class GrantRefused(AppError):
@@ -67,7 +71,7 @@ def grant_credit(
 ) -> Grant:
     """Put credit into a wallet, once per `fact_key`: the same fact again returns the first grant.
 
-    Raises GrantRefused for an amount that is not positive or a missing reason.
+    Raises GrantRefused for an amount that is not positive, a missing reason, or a fact of somebody else.
     """
     if amount_nano <= 0:
         raise GrantRefused("a grant is more than nothing", param="amount")
@@ -76,6 +80,8 @@ def grant_credit(
     [wallet] = lock_rows(Wallet.objects.all(), [organization.pk])
     existing = Grant.across_all_organizations.filter(fact_key=fact_key).first()
     if existing is not None:
+        if existing.organization_id != organization.pk:
+            raise GrantRefused("this was granted to another organization")
         return existing
     grant = Grant.across_all_organizations.create(
         organization=organization,
@@ -145,13 +151,20 @@ def _says(version: PriceVersion, price: Price) -> bool:
 
 
 def reap_expired_leases(*, grace_s: float = REAP_GRACE_S) -> int:
-    """Give back what dead processes held. Each lease in a transaction of its own; returns how many ended."""
-    deadline = datetime.fromtimestamp(timezone.now().timestamp() - grace_s, UTC)
+    """Give back what dead processes held. Each lease in a transaction of its own; returns how many ended.
+
+    By the clock of the database, which set the deadlines: one that runs ahead here must not take credit
+    from processes that are alive and spend it.
+    """
+    deadline = Now() - timedelta(seconds=grace_s)
     expired = Lease.objects.filter(state=LeaseState.OPEN, expires_at__lt=deadline)
     reaped = 0
     for wallet_id, holder in list(expired.values_list("wallet_id", "holder")):
         with connection.cursor() as cursor:
-            cursor.execute("SELECT billing_end_lease(%s, %s, 'reaped', %s)", [wallet_id, holder, deadline])
+            cursor.execute(
+                "SELECT billing_end_lease(%s, %s, 'reaped', clock_timestamp() - make_interval(secs => %s))",
+                [wallet_id, holder, grace_s],
+            )
         reaped += 1
     return reaped
 
@@ -214,7 +227,10 @@ def _note_key_use(claimed: list[UUID]) -> None:
 
 
 def make_usage_partitions(*, today: datetime | None = None, months: int = MONTHS_AHEAD) -> list[str]:
-    """See to it that this month and the next `months` have their partitions; returns those made now."""
+    """See to it that this month and the next `months` have their partitions; returns those made now.
+
+    One that cannot be made is left for the next sweep: the default partition takes its records meanwhile.
+    """
     start = (
         (today or timezone.now()).astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     )
@@ -222,14 +238,22 @@ def make_usage_partitions(*, today: datetime | None = None, months: int = MONTHS
     for _ in range(months + 1):
         end = (start.replace(day=28) + _FOUR_DAYS).replace(day=1)
         name = f"billing_usagerecord_{start:%Y_%m}"
-        if _make_partition(name, start, end):
-            made.append(name)
+        try:
+            if _make_partition(name, start, end):
+                made.append(name)
+        except (IntegrityError, RowsBusy) as error:
+            log.warning("usage_partition_not_made", partition=name, error=str(error).partition("\n")[0])
         start = end
     return made
 
 
 def _make_partition(name: str, start: datetime, end: datetime) -> bool:
-    with transaction.atomic(), connection.cursor() as cursor:
+    """False where it is there already. Waits for locks a moment only: charges queue up behind the wait.
+
+    Raises RowsBusy where somebody reads on, IntegrityError where the default partition has
+    records of that month.
+    """
+    with transaction.atomic(), bounded_waits(PARTITION_LOCK_MS), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage partitions'))")
         cursor.execute("SELECT to_regclass(%s)", [name])
         if cursor.fetchone() != (None,):

@@ -1,6 +1,7 @@
 """Locks: taken once per transaction, all together, in id order, with a bound on the wait."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from django.db import OperationalError, connection, models
@@ -25,10 +26,17 @@ def lock_rows(rows: models.QuerySet[Row], ids: Iterable[object]) -> list[Row]:
 
     Raises RowsBusy after LOCK_TIMEOUT_MS, and TransactionManagementError outside a transaction.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCK_TIMEOUT_MS}ms"])
-    try:
+    with bounded_waits(LOCK_TIMEOUT_MS):
         return list(rows.select_for_update(of=("self",)).filter(pk__in=list(ids)).order_by("pk"))
+
+
+@contextmanager
+def bounded_waits(milliseconds: int) -> Iterator[None]:
+    """No lock of this transaction is waited for any longer, from here to its end. Raises RowsBusy."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{milliseconds}ms"])
+    try:
+        yield
     except OperationalError as error:
         if isinstance(error.__cause__, LockNotAvailable):
             raise RowsBusy("the rows are in use; try again") from error
