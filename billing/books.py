@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.db import connection, transaction
@@ -119,5 +120,7 @@ def _rows(cursor: Any, query: str) -> Iterator[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """JSON numbers stay integers: PostgreSQL sums bigint as numeric."""
-    return int(value) if hasattr(value, "as_tuple") else value
+    """As JSON can say it. Numbers stay integers: PostgreSQL sums bigint as numeric."""
+    if isinstance(value, Decimal):
+        return int(value)
+    return value if value is None or isinstance(value, int) else str(value)

@@ -22,7 +22,10 @@ FALLS_BACK_TO = {
 
 
 class TariffBook:
-    """Every tariff in force at `moment`. A reseller without a price of its own sells at the house's."""
+    """Every tariff in force at `moment`. A reseller without a price of its own sells at the house's.
+
+    Vendors charge the house, whoever sells: only its cost versions count.
+    """
 
     def __init__(self, tariffs: Mapping[tuple[int, str], ModelTariffs], house_id: int | None) -> None:
         self._tariffs = tariffs
@@ -37,8 +40,13 @@ class TariffBook:
 
 def load_tariff_book(moment: datetime | None = None) -> TariffBook:
     house = Reseller.objects.filter(is_house=True).first()
+    house_id = house.pk if house else None
     versions = _versions_in_force(moment or timezone.now())
-    costs = {version.model: version for version in versions if version.kind == PriceKind.COST}
+    costs = {
+        version.model: version
+        for version in versions
+        if version.kind == PriceKind.COST and version.reseller_id == house_id
+    }
     tariffs = {
         (version.reseller_id, version.model): ModelTariffs(
             retail=tariff_of(version),
@@ -47,7 +55,7 @@ def load_tariff_book(moment: datetime | None = None) -> TariffBook:
         for version in versions
         if version.kind == PriceKind.RETAIL
     }
-    return TariffBook(tariffs, house.pk if house else None)
+    return TariffBook(tariffs, house_id)
 
 
 def tariff_of(version: PriceVersion) -> Tariff:

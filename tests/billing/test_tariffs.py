@@ -1,0 +1,160 @@
+"""The price versions in force, as frozen tariffs: fallbacks, bands, resellers, moments."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import IntegrityError, connection
+
+from accounts.models import Reseller
+from accounts.services import ensure_house_reseller
+from billing.models import PriceKind, PriceVersion
+from billing.services import Price, publish_price
+from billing.tariffs import complete_rates, load_tariff_book, tariff_of
+
+pytestmark = pytest.mark.django_db
+DOLLAR = 10**9
+MODEL = "gpt-test"
+
+
+def publish(
+    kind: str = PriceKind.RETAIL,
+    reseller: Reseller | None = None,
+    effective_from: datetime | None = None,
+    **rates: int,
+) -> PriceVersion | None:
+    return publish_price(
+        model=MODEL,
+        kind=kind,
+        price=Price({"input": 0, "output": 0} | rates),
+        reseller=reseller,
+        effective_from=effective_from,
+    )
+
+
+def retail_input(reseller_id: int | None = None, moment: datetime | None = None) -> int | None:
+    found = load_tariff_book(moment).find(reseller_id or ensure_house_reseller().pk, MODEL)
+    return found.retail.rates.input if found else None
+
+
+@pytest.fixture
+def reseller() -> Reseller:
+    ensure_house_reseller()
+    return Reseller.objects.create(slug="other", name="Other")
+
+
+def test_what_has_no_rate_of_its_own_costs_what_it_falls_back_to() -> None:
+    rates = complete_rates({"input": 3, "output": 7, "cache_write_5m": 4})
+    assert (rates.cache_read, rates.audio_input, rates.image_input) == (3, 3, 3)
+    assert (rates.cache_write_5m, rates.cache_write_1h) == (4, 4)
+    assert (rates.reasoning, rates.audio_output) == (7, 7)
+    assert rates.per_request == 0
+
+
+def test_a_rate_of_zero_is_a_price_and_no_gap() -> None:
+    rates = complete_rates({"input": 3, "output": 7, "cache_read": 0, "reasoning": 0})
+    assert (rates.cache_read, rates.reasoning) == (0, 0)
+
+
+def test_a_band_names_its_rates_again_and_the_rest_follows_them() -> None:
+    version = PriceVersion(
+        pk=1,
+        input=1,
+        output=2,
+        cache_read=0,
+        per_request=9,
+        bands=[
+            {"over_prompt_tokens": 500, "rates": {"input": 30, "output": 40}},
+            {"over_prompt_tokens": 100, "rates": {"input": 10, "output": 20, "cache_read": 5}},
+        ],
+    )
+    bands = tariff_of(version).bands
+    assert [band.over_prompt_tokens for band in bands] == [100, 500]
+    assert [band.rates.cache_read for band in bands] == [5, 30]
+    assert [band.rates.reasoning for band in bands] == [20, 40]
+    assert [band.rates.per_request for band in bands] == [9, 9]
+
+
+def test_a_reseller_without_a_price_sells_at_the_houses(reseller: Reseller) -> None:
+    publish(input=1)
+    assert retail_input(reseller.pk) == 1
+    publish(reseller=reseller, input=2)
+    assert (retail_input(reseller.pk), retail_input()) == (2, 1)
+
+
+def test_a_resellers_price_is_nobody_elses(reseller: Reseller) -> None:
+    publish(reseller=reseller, input=2)
+    assert retail_input() is None
+
+
+def test_a_cost_alone_makes_no_price() -> None:
+    publish(PriceKind.COST, input=1)
+    publish(PriceKind.WHOLESALE, input=1)
+    assert retail_input() is None
+
+
+def test_the_vendor_charges_the_house_whoever_sells(reseller: Reseller) -> None:
+    publish(reseller=reseller, input=5)
+    publish(PriceKind.COST, input=3)
+    publish(PriceKind.COST, reseller=reseller, input=4)
+    tariffs = load_tariff_book().find(reseller.pk, MODEL)
+    assert tariffs is not None
+    assert tariffs.cost is not None
+    assert tariffs.cost.rates.input == 3
+
+
+def test_a_later_version_is_in_force_from_its_moment_on() -> None:
+    publish(input=1)
+    later = datetime.now(UTC) + timedelta(days=30)
+    assert publish(input=2, effective_from=later) is not None
+    assert retail_input() == 1
+    assert retail_input(moment=later - timedelta(microseconds=1)) == 1
+    assert retail_input(moment=later) == 2
+
+
+def test_the_same_price_again_is_no_new_version() -> None:
+    first = publish(input=1, cache_read=0)
+    assert publish(input=1, cache_read=0) is None
+    assert publish(input=1) is not None  # no rate is not a rate of zero
+    assert first is not None
+
+
+def test_a_price_goes_back_by_a_version_of_its_own() -> None:
+    assert [publish(input=rate) is not None for rate in (1, 2, 1)] == [True, True, True]
+    assert retail_input() == 1
+
+
+def test_what_is_to_come_does_not_hide_what_is_the_same_now() -> None:
+    publish(input=1)
+    publish(input=2, effective_from=datetime.now(UTC) + timedelta(days=1))
+    assert publish(input=1) is None
+    assert publish(input=2) is not None
+
+
+def test_bands_and_windows_make_a_version_another_one() -> None:
+    rates = {"input": 1, "output": 2}
+    band = {"over_prompt_tokens": 100, "rates": {"input": 2, "output": 4}}
+    window = {"days": ["mon"], "from_minute": 0, "to_minute": 60, "rates": {"input": 0, "output": 1}}
+    prices = [Price(rates), Price(rates, bands=[band]), Price(rates, windows=[window])]
+    for price in prices:
+        assert publish_price(model=MODEL, kind=PriceKind.RETAIL, price=price) is not None
+        assert publish_price(model=MODEL, kind=PriceKind.RETAIL, price=price) is None
+
+
+def test_kinds_and_resellers_have_prices_of_their_own(reseller: Reseller) -> None:
+    assert publish(input=1) is not None
+    assert publish(PriceKind.COST, input=1) is not None
+    assert publish(reseller=reseller, input=1) is not None
+
+
+def test_a_rate_below_zero_is_refused_by_the_database() -> None:
+    with pytest.raises(IntegrityError, match="rates_not_negative"):
+        publish(input=-1)
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE billing_priceversion SET input = 0", "DELETE FROM billing_priceversion"]
+)
+def test_a_published_price_cannot_be_changed(change: str) -> None:
+    publish(input=1)
+    with pytest.raises(IntegrityError, match="append-only"), connection.cursor() as cursor:
+        cursor.execute(change)
