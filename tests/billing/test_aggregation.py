@@ -1,8 +1,5 @@
 """Settlement batches reach the rollups exactly once, whoever dies, and partitions are there ahead of time."""
 
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -15,6 +12,7 @@ from billing.books import verify_books
 from billing.models import SettlementBatch, UsageRecord, UsageRollup
 from common.ids import uuid7_floor
 from tests.factories.money import make_payer, make_record, settle
+from tests.factories.processes import start_python
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROLLUPS = UsageRollup.across_all_organizations
@@ -69,8 +67,7 @@ def test_two_workers_share_the_batches() -> None:
 
 
 KILLED_WORKER = """
-import os, django
-django.setup()
+import os
 from billing import services
 services._note_key_use = lambda claimed: os.kill(os.getpid(), 9)
 services.aggregate_batches()
@@ -80,26 +77,43 @@ services.aggregate_batches()
 def test_a_worker_killed_in_the_middle_leaves_everything_to_the_next() -> None:
     payer = make_payer(1_000)
     settle(uuid4(), make_record(payer, 10))
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "config.settings_test",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-    code = KILLED_WORKER.replace("django.setup()", _use_database())
-    died = subprocess.run([sys.executable, "-c", code], env=environment, check=False, timeout=60)
-    assert died.returncode == -9
+    with start_python(KILLED_WORKER) as worker:
+        assert worker.wait(60) == -9
     assert not ROLLUPS.exists()
     assert services.aggregate_batches() == 1
     assert ROLLUPS.get().charge_nano == 10
     assert verify_books()["ok"]
 
 
-def _use_database() -> str:
-    """The child must work on the test database, not on the one in the settings."""
-    name = connection.settings_dict["NAME"]
-    return (
-        f"from django.conf import settings; settings.DATABASES['default']['NAME'] = {name!r}; django.setup()"
-    )
+WORKER = """
+import os, sys, threading
+from billing import services
+print("ready", flush=True)
+if sys.stdin.readline() == "die\\n":
+    threading.Timer(0.02, os.kill, (os.getpid(), 9)).start()
+print(sum(iter(lambda: services.aggregate_batches(at_once=2), 0)))
+"""
+
+
+def test_of_two_processes_one_dies_and_everything_is_added_up_once() -> None:
+    payers = [make_payer(10_000) for _ in range(3)]
+    for _ in range(40):
+        settle(uuid4(), *(make_record(payer, 3) for payer in payers))
+    with start_python(WORKER) as one, start_python(WORKER) as other:
+        for worker in (one, other):
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "ready\n"
+        for worker, word in ((other, "die"), (one, "live")):
+            assert worker.stdin is not None
+            worker.stdin.write(f"{word}\n")
+            worker.stdin.flush()
+        assert one.wait(60) == 0
+        other.wait(60)
+    while services.aggregate_batches():  # what the one that died had claimed
+        pass
+    assert sum(ROLLUPS.values_list("requests", flat=True)) == 120
+    assert sum(ROLLUPS.values_list("charge_nano", flat=True)) == 360
+    assert verify_books()["ok"]
 
 
 def test_partitions_are_made_ahead_and_once() -> None:
