@@ -52,6 +52,9 @@ class ChoiceStream:
     def count_text(self, text: str) -> None:
         self._output_bytes += utf8_length(text)
 
+    def count_bytes(self, length: int) -> None:
+        self._output_bytes += length
+
     def translate(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """The delta to send; empty when there is nothing to say."""
         delta: dict[str, Any] = {}

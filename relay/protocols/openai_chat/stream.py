@@ -7,6 +7,7 @@ Text goes on at once. Finish reasons wait for `closing`: vendors go on talking a
 may look complete before its charge is committed.
 """
 
+import re
 from typing import Any
 
 import orjson
@@ -26,6 +27,9 @@ _TEXT_NAMES = {
     "reasoning": "reasoning_content",
 }
 _NOT_IN_PLAIN_TEXT = ("index", "finish_reason", "error", "usage")
+# Between the quotes of a JSON string exactly what it says: no escape, no end, no other encoding.
+_PLAIN_TEXT = re.compile(rb"[ !#-\[\]-~]+")
+_BEFORE_TEXT = re.compile(rb'"delta": ?\{"(?:content|reasoning_content|reasoning)": ?$')
 _UNREADABLE = "The model's vendor sent a part of the answer that cannot be read."
 _BROKEN_OFF = "The model's vendor broke off this answer with an error."
 
@@ -53,6 +57,8 @@ class ChatStreamTranslator:
         "_completion_id",
         "_created",
         "_extras",
+        "_frame",
+        "_framed",
         "_head",
         "_include_usage",
         "_tail",
@@ -75,6 +81,8 @@ class ChatStreamTranslator:
         self._head = b""  # empty until the first choice: then id, model and the like are settled
         self._tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
         self._text_heads: dict[str, bytes] = {}
+        self._frame = (b"", b"")  # around the text of the last usual chunk of the vendor
+        self._framed = b""
         self._text_tail = b'},"logprobs":null,"finish_reason":null}]' + self._tail
 
     @property
@@ -112,6 +120,15 @@ class ChatStreamTranslator:
 
     def feed(self, payload: bytes) -> bytes | None:
         """What to send for one `data` payload. Raises VendorStreamError and UpstreamFailed."""
+        opening, ending = self._frame
+        if opening and payload.startswith(opening) and payload.endswith(ending):
+            text = payload[len(opening) : -len(ending)]
+            if _PLAIN_TEXT.fullmatch(text):
+                self._choices[0].count_bytes(len(text))
+                return self._framed + text + b'"' + self._text_tail
+        return self._feed_parsed(payload)
+
+    def _feed_parsed(self, payload: bytes) -> bytes | None:
         chunk = self._read(payload)
         if chunk is None:
             return None
@@ -127,7 +144,7 @@ class ChatStreamTranslator:
             return None
         if not isinstance(choices, list):
             raise UpstreamFailed(_UNREADABLE)
-        return self._translate_text(choices) or self._translate(choices)
+        return self._translate_text(choices, payload) or self._translate(choices)
 
     def closing(self, usage_for_client: TokenUsage) -> bytes:
         """The end of a whole answer; `usage_for_client` is what was charged."""
@@ -150,6 +167,8 @@ class ChatStreamTranslator:
         except orjson.JSONDecodeError:
             mark = payload.strip()
             self.done = mark.startswith(_DONE)
+            if self.done:
+                self._frame = (b"", b"")
             if self.done or not mark:
                 return None
             raise UpstreamFailed(_UNREADABLE) from None
@@ -185,7 +204,18 @@ class ChatStreamTranslator:
             opening = b'[{"index":0,"delta":{"%b":' % name.encode()
             self._text_heads[name] = self._head + opening
 
-    def _translate_text(self, choices: list[Any]) -> bytes | None:
+    def _learn_frame(self, payload: bytes, name: str, written: bytes) -> None:
+        """Remember what stands around the text of a usual chunk.
+
+        The next chunk with the same frame differs in its text only: between the quotes nothing can open or
+        close anything as long as it holds neither quote nor backslash, so it need not be parsed.
+        """
+        opening, found, ending = payload.partition(written)
+        if found and written not in ending and _BEFORE_TEXT.search(opening):
+            self._frame = opening + b'"', b'"' + ending
+            self._framed = self._text_heads[name] + b'"'
+
+    def _translate_text(self, choices: list[Any], payload: bytes) -> bytes | None:
         """The usual chunk, more text for the only choice, without taking it apart and together.
 
         None if there is anything else in it.
@@ -201,7 +231,10 @@ class ChatStreamTranslator:
             return None
         name, text = said
         state.count_text(text)
-        return self._text_heads[name] + orjson.dumps(text) + self._text_tail
+        written = orjson.dumps(text)
+        if not self._frame[0] or not payload.startswith(self._frame[0]):
+            self._learn_frame(payload, name, written)
+        return self._text_heads[name] + written + self._text_tail
 
     def _translate(self, choices: list[Any]) -> bytes | None:
         described = [self._translate_choice(choice, at) for at, choice in enumerate(choices)]
