@@ -64,7 +64,9 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGCHLD, self._notice_deaths)
         for number in STOP_SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            # Under nohup a hang-up means nothing. An interrupt always does, though scripts start what they
+            # put into the background with it ignored.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, self._on_stop_signal, number)
 
     def _on_stop_signal(self, number: int) -> None:
