@@ -1,6 +1,7 @@
 """`kill -9` of the relay under load: what was seen complete is charged, once; what nobody served is not."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ class Aftermath:
 
     customer: Customer
     killed: list[int]
+    killed_at: float
     seen: list[Seen]
     served: dict[int, dict[str, Any]]
     charged: list[dict[str, Any]]
@@ -44,6 +46,7 @@ class Load:
     def __init__(self, customer: Customer) -> None:
         self.customer = customer
         self.killed: list[int] = []
+        self.killed_at = 0.0
         self._numbers = iter(range(FIRST_NUMBER, FIRST_NUMBER + REQUESTS * TRIES))
         self._complete = 0
 
@@ -61,6 +64,7 @@ class Load:
     def _count(self, seen: Seen) -> None:
         self._complete += seen.is_complete
         if self._complete >= KILL_AFTER and not self.killed:
+            self.killed_at = time.monotonic()
             self.killed = self.customer.installation.kill_relays()
 
 
@@ -70,8 +74,14 @@ def aftermath(breakable: Installation) -> Aftermath:
     load = Load(breakable.create_customer("100.00"))
     seen = asyncio.run(load.run())
     served = {record["prompt_tokens"]: record for record in breakable.vendor.records()}
-    wait_for(lambda: load.customer.balance().pending == 0, LEASE_SECONDS)
-    return Aftermath(load.customer, load.killed, seen, served, load.customer.usage())
+    return Aftermath(
+        customer=load.customer,
+        killed=load.killed,
+        killed_at=load.killed_at,
+        seen=seen,
+        served=served,
+        charged=load.customer.usage(),
+    )
 
 
 class TestTheKill:
@@ -110,10 +120,21 @@ class TestCharges:
             assert line["uncollected_nano"] == 0
 
     def test_the_wallet_lost_exactly_the_charges(self, aftermath: Aftermath) -> None:
-        wallet = aftermath.customer.wallet()
         charges = sum(line["charge_nano"] for line in aftermath.charged)
-        assert wallet["posted_nano"] == aftermath.customer.credit_nano - charges
-        assert wallet["pending_nano"] == 0
+        assert aftermath.customer.balance().posted == aftermath.customer.credit_nano - charges
 
-    def test_the_books_balance(self, aftermath: Aftermath) -> None:
-        assert aftermath.customer.installation.command("verify_books")["ok"]
+
+class TestTheDeadProcessesCredit:
+    def test_the_books_balance_while_its_lease_is_open_and_after(self, aftermath: Aftermath) -> None:
+        verify_books = aftermath.customer.installation.command
+        assert verify_books("verify_books")["ok"]
+        self.wait_for_the_reaper(aftermath)
+        assert verify_books("verify_books")["ok"]
+
+    def test_it_is_given_back_within_the_leases_deadline(self, aftermath: Aftermath) -> None:
+        self.wait_for_the_reaper(aftermath)
+        assert aftermath.customer.wallet()["pending_nano"] == 0
+
+    def wait_for_the_reaper(self, aftermath: Aftermath) -> None:
+        left = aftermath.killed_at + LEASE_SECONDS - time.monotonic()
+        wait_for(lambda: aftermath.customer.balance().pending == 0, max(left, 0))
