@@ -49,13 +49,15 @@ class Spool:
             raise
 
     def batches(self) -> Iterator[SpooledBatch]:
+        """By the descriptor: somebody may have removed the name of the file."""
         if self._descriptor is not None:
-            yield from _read(self._path)
+            size = os.fstat(self._descriptor).st_size
+            yield from _read(os.pread(self._descriptor, size, 0))
 
     def clear(self) -> None:
         """Everything in it is committed."""
         if self._descriptor is not None:
-            self._path.unlink()
+            self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -69,23 +71,29 @@ class Spool:
         return self._descriptor
 
 
-def take_leftovers(folder: Path) -> Iterator[tuple[Path, list[SpooledBatch]]]:
-    """Files of processes that died, each locked while it is yielded; unlink it once it is settled."""
+def take_leftovers(folder: Path) -> Iterator[tuple[Path, Iterator[SpooledBatch]]]:
+    """Files of processes that died, each locked while it is yielded; unlink it once it is settled.
+
+    Reading the batches raises ValueError where a line is damaged.
+    """
     for path in sorted(folder.glob(f"*{SUFFIX}")):
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:  # another process has settled it
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists():  # its last holder may have settled it while we waited at the door
-                yield path, list(_read(path))
+                yield path, _read(path.read_bytes())
         except BlockingIOError:
             continue
         finally:
             os.close(descriptor)
 
 
-def _read(path: Path) -> Iterator[SpooledBatch]:
-    """Whole lines only: a last one without an end was never confirmed to anyone."""
-    for line in path.read_bytes().split(b"\n")[:-1]:
+def _read(content: bytes) -> Iterator[SpooledBatch]:
+    """Whole lines only: a last one without an end was never confirmed to anyone. Raises ValueError."""
+    for line in content.split(b"\n")[:-1]:
         batch_id, holder, records = orjson.loads(line)
         yield SpooledBatch(UUID(batch_id), UUID(holder), records)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import orjson
@@ -30,11 +30,16 @@ BUSY_GROUP = 4
 GATHER_S = 0.003
 RETRY_S = 0.25
 CONNECT_TIMEOUT_S = 3
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
+# What the database says about a record. Every other error is about the database, and passes: a server that
+# went away, was demoted, lacks a function or room on its disk says nothing about what a customer used.
+REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.NoDataFound)
+# Answers of a server that is there: asking again at once would bring the same one.
+UNDERSTOOD = (*REFUSED, psycopg.ProgrammingError)
 SETTLE = "SELECT organization_id, lease_left FROM billing_settle(%s, %s, %s)"
 
 Record = Mapping[str, Any]
 Rows = list[tuple[Any, ...]]
+Answer = TypeVar("Answer")
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +49,14 @@ class _Settlement:
     record: Record
     done: asyncio.Future[None]
     on_written: Callable[[], None]
+    is_over: bool = False
+
+    def end(self, error: Exception | None) -> None:
+        """On the loop, once: whatever comes of it, its hold ends."""
+        if not self.is_over:
+            self.is_over = True
+            self.on_written()
+            _resolve(self.done, error)
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +69,8 @@ class _Call:
 class MoneyConnection:
     """A connection of its own, outside Django's pool: it must fail at once, not wait for a free one.
 
-    Every statement is its own transaction. Raises psycopg.Error; after AWAY the next statement connects anew.
+    Every statement is its own transaction. Raises psycopg.Error; the next statement connects anew, unless it
+    was REFUSED.
     """
 
     def __init__(self) -> None:
@@ -67,12 +81,28 @@ class MoneyConnection:
             if self._connection is None:
                 self._connection = _connect()
             return self._connection.execute(cast("Any", statement), values).fetchall()
-        except AWAY:
+        except REFUSED:
+            raise
+        except psycopg.Error:
             self.close()
             raise
 
     def settle(self, batch: SpooledBatch) -> None:
         self.execute(SETTLE, (batch.batch_id, batch.holder, batch.records))
+
+    def settle_what_can_be(self, batch: SpooledBatch) -> None:
+        """A batch that is refused as a whole goes one record at a time, so that a bad one stays alone."""
+        try:
+            self.settle(batch)
+        except REFUSED:
+            for record in orjson.loads(batch.records):
+                self._settle_alone(batch.holder, record)
+
+    def _settle_alone(self, holder: UUID, record: Record) -> None:
+        try:
+            self.settle(SpooledBatch(uuid7(), holder, orjson.dumps([record]).decode()))
+        except REFUSED as error:
+            log.critical("settlement_refused", error=str(error), record=record)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -120,7 +150,10 @@ class MoneyWriter:
         return done
 
     def call(self, statement: str, *values: Any) -> asyncio.Future[Rows]:
-        """The rows of one statement, committed. Tried once: fails with psycopg.Error."""
+        """The rows of one statement, committed. Fails with psycopg.Error.
+
+        A lost connection gets a second try, so the statement may have been run twice.
+        """
         done: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
         self._queue.put(_Call(statement, values, done))
         return done
@@ -137,9 +170,10 @@ class MoneyWriter:
                 self._commit(group)
             except Exception as error:
                 log.critical("money_writer_failed", exc_info=error)
+                failure = psycopg.InterfaceError("the money writer failed")
                 for item in group:
-                    self._on_loop(_resolve, item.done, error)
-        self._replay()
+                    self._on_loop(_end, item, failure)
+        self._replay_last()
         self._database.close()
 
     def _next_group(self) -> tuple[list[_Settlement | _Call], bool]:
@@ -170,69 +204,89 @@ class MoneyWriter:
     def _settle_group(self, settlements: list[_Settlement]) -> None:
         """One batch for all; where the database refuses that, one batch each, so that one bad record
         does not keep the others from being charged."""
-        records = orjson.dumps([settlement.record for settlement in settlements]).decode()
         try:
+            records = _as_json([settlement.record for settlement in settlements])
             self._write(SpooledBatch(uuid7(), self.holder, records))
-        except psycopg.Error as error:
+        except REFUSED as error:
             if len(settlements) > 1:
                 for settlement in settlements:
                     self._settle_group([settlement])
                 return
             log.critical("settlement_refused", error=str(error), record=dict(settlements[0].record))
-            self._on_loop(_resolve_settlements, settlements, error)
+            self._on_loop(_end_all, settlements, error)
         else:
-            self._on_loop(_resolve_settlements, settlements, None)
+            self._on_loop(_end_all, settlements, None)
 
     def _write(self, batch: SpooledBatch) -> None:
         """Into the database, or into the spool while that is away; returns when it is durable."""
         while True:
-            if self._replay() and self._settles(batch):
-                break
             try:
+                if self._replay() and self._settles(self._database.settle, batch):
+                    break
                 self._spool.append(batch)
                 break
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 self.is_stuck = True  # neither place takes it: no new work, and keep what there is
                 log.critical("spool_unusable", error=str(error))
                 time.sleep(RETRY_S)
         self.is_stuck = False
 
-    def _settles(self, batch: SpooledBatch) -> bool:
-        """Whether the database took the batch; a connection that was merely stale gets a second try."""
-        for _ in range(2):
-            try:
-                self._database.settle(batch)
-            except AWAY as error:
-                log.warning("database_away", error=type(error).__name__)
-            else:
-                return True
-        self._away_until = time.monotonic() + RETRY_S
-        return False
+    def _settles(self, settle: Callable[[SpooledBatch], None], batch: SpooledBatch) -> bool:
+        """Whether the batch has reached the database. Raises REFUSED."""
+        try:
+            self._ask(lambda: settle(batch))
+        except REFUSED:
+            raise
+        except psycopg.Error:
+            return False
+        return True
+
+    def _ask(self, question: Callable[[], Answer]) -> Answer:
+        """The database's answer; a connection that was merely stale gets a second try. Raises psycopg.Error,
+        at once while the database is known to be away."""
+        if time.monotonic() < self._away_until:
+            raise psycopg.OperationalError("the database was away a moment ago")
+        try:
+            return question()
+        except UNDERSTOOD:
+            raise
+        except psycopg.Error as error:
+            log.warning("database_away", error=type(error).__name__)
+        try:
+            return question()
+        except UNDERSTOOD:
+            raise
+        except psycopg.Error:
+            self._away_until = time.monotonic() + RETRY_S
+            raise
 
     def _replay(self) -> bool:
-        """Settle what is spooled, the oldest first. False while the database is away."""
-        if time.monotonic() < self._away_until:
-            return False
+        """Settle what is spooled, the oldest first. False while the database is away. Raises OSError."""
         for batch in self._spool.batches():
-            try:
-                if not self._settles(batch):
-                    return False
-            except psycopg.Error:
-                settle_one_by_one(self._database, batch)
+            if not self._settles(self._database.settle_what_can_be, batch):
+                return False
         if not self._spool.is_empty:
             log.info("spool_replayed")
             self._spool.clear()
         return True
 
+    def _replay_last(self) -> None:
+        """The last try before the end; what it leaves, the next process finds."""
+        self._away_until = 0.0
+        try:
+            self._replay()
+        except (OSError, ValueError) as error:
+            log.critical("spool_unusable", error=str(error))
+
     def _settle_leftovers(self) -> None:
         try:
             replay_leftovers(self._spool_folder, self._database)
-        except (OSError, *AWAY) as error:
+        except (OSError, psycopg.Error) as error:
             log.warning("leftover_spool_waits", error=type(error).__name__)
 
     def _run_call(self, call: _Call) -> None:
         try:
-            rows = self._database.execute(call.statement, call.values)
+            rows = self._ask(lambda: self._database.execute(call.statement, call.values))
         except psycopg.Error as error:
             self._on_loop(_resolve, call.done, error)
         else:
@@ -244,36 +298,41 @@ class MoneyWriter:
 
 
 def replay_leftovers(folder: Path, database: MoneyConnection) -> int:
-    """Settle what processes that died have spooled; returns the number of batches. Raises psycopg.Error."""
+    """Settle what processes that died have spooled; returns the number of batches. Raises psycopg.Error.
+
+    A file that cannot be read to its end stays, for a person to look at.
+    """
     settled = 0
     for path, batches in take_leftovers(folder):
-        for batch in batches:
-            try:
-                database.settle(batch)
-            except AWAY:
-                raise
-            except psycopg.Error:
-                settle_one_by_one(database, batch)
-            settled += 1
-        path.unlink()
+        try:
+            for batch in batches:
+                database.settle_what_can_be(batch)
+                settled += 1
+        except ValueError as error:
+            log.critical("spool_file_unreadable", path=str(path), error=str(error))
+        else:
+            path.unlink()
     return settled
 
 
-def settle_one_by_one(database: MoneyConnection, batch: SpooledBatch) -> None:
-    """A spooled batch that the database refuses as a whole: what it takes of it, each record by itself."""
-    for record in orjson.loads(batch.records):
-        try:
-            database.settle(SpooledBatch(uuid7(), batch.holder, orjson.dumps([record]).decode()))
-        except AWAY:
-            raise
-        except psycopg.Error as error:
-            log.critical("settlement_refused", error=str(error), record=record)
+def _as_json(records: list[Record]) -> str:
+    """Raises psycopg.DataError for what no column could hold either."""
+    try:
+        return orjson.dumps(records).decode()
+    except orjson.JSONEncodeError as error:
+        raise psycopg.DataError(str(error)) from error
 
 
-def _resolve_settlements(settlements: list[_Settlement], error: Exception | None) -> None:
+def _end_all(settlements: list[_Settlement], error: Exception | None) -> None:
     for settlement in settlements:
-        settlement.on_written()
-        _resolve(settlement.done, error)
+        settlement.end(error)
+
+
+def _end(item: _Settlement | _Call, error: Exception) -> None:
+    if isinstance(item, _Settlement):
+        item.end(error)
+    else:
+        _resolve(item.done, error)
 
 
 def _resolve(future: asyncio.Future[Any], result: Any) -> None:
