@@ -4,6 +4,7 @@ Nothing in it is replaced but the vendor. What a test wants to know it asks as a
 `manage.py`, or straight from the database where a command each time would take too long.
 """
 
+import ctypes
 import json
 import os
 import re
@@ -32,7 +33,9 @@ MANAGE = (sys.executable, str(ROOT / "manage.py"))
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
 COMMAND_SECONDS = 60.0
+PR_SET_PDEATHSIG = 1
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE")
+_libc = ctypes.CDLL(None)
 
 # A credential that looks like a vendor's: no customer may ever see it, nor anything else of that account.
 VENDOR_KEY = "sk-vendorZqX81account77SecretNeverShownAnywhere"
@@ -288,6 +291,7 @@ class Installation:
     def start(self) -> None:
         """Start it and wait until it says that it is ready; the log is written on at its end.
 
+        Call it from a thread that lives as long: should that end without a word, this is told to stop.
         `seconds_to_ready` is the time that took, times our share of all CPU time used meanwhile, so that a
         machine busy with something else does not make a start look slow.
         """
@@ -301,6 +305,7 @@ class Installation:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # as in a terminal of its own, so that `stop` can press Ctrl-C there
+                preexec_fn=_end_with_starter,  # noqa: PLW1509 - one system call, no lock
             )
         wait_for(lambda: self._is_ready(said), READY_SECONDS)
         share = sum(map(_cpu_seconds, self.processes())) / (_busy_seconds() - busy)
@@ -435,6 +440,10 @@ class Installation:
         address = f"dbname=farebox user=farebox host={self.home / 'run' / 'pg'}"
         with psycopg.connect(address, row_factory=dict_row, autocommit=True) as connection:
             return connection.execute(statement.encode(), values).fetchall()
+
+
+def _end_with_starter() -> None:
+    _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def _busy_seconds() -> float:

@@ -22,14 +22,20 @@ UNDER_WAY = 16
 
 
 @dataclass(frozen=True)
-class Stop:
-    """What a stop came to, and the start after it."""
+class Stopped:
+    """How a stop went, and which processes it left."""
 
-    installation: Installation
-    customer: Customer
     exit_code: int
     seconds: float
     left: dict[int, bytes]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A stop with something under way, and the start after it."""
+
+    customer: Customer
+    stopped: Stopped
     seconds_to_ready: float
 
 
@@ -41,24 +47,31 @@ class Terminated(Stop):
 
 @dataclass(frozen=True)
 class Interrupted(Stop):
+    answer: Wire
     text: str
-    received: bytes
-    is_done: bool
-    request_id: str
 
 
 @pytest.fixture(scope="module")
 def terminated(breakable: Installation) -> Terminated:
     """SIGTERM while answers of a second or so are under way."""
-    return asyncio.run(_terminate(breakable, breakable.create_customer()))
+    customer = breakable.create_customer()
+    breakable.vendor.reset()
+    stopped, seen = asyncio.run(_terminate(customer))
+    breakable.start()
+    return Terminated(
+        customer=customer,
+        stopped=stopped,
+        seconds_to_ready=breakable.seconds_to_ready,
+        seen=seen,
+        served=breakable.vendor.records(),
+    )
 
 
-async def _terminate(installation: Installation, customer: Customer) -> Terminated:
-    installation.vendor.reset()
+async def _terminate(customer: Customer) -> tuple[Stopped, list[Seen]]:
     load = asyncio.create_task(see_all(customer, _second_long(), at_once=UNDER_WAY))
     await asyncio.sleep(0.5)
-    facts = await asyncio.to_thread(_stop_and_start, installation, signal.SIGTERM)
-    return Terminated(installation, customer, *facts, await load, installation.vendor.records())
+    stopped = await asyncio.to_thread(_stop, customer.installation, signal.SIGTERM)
+    return stopped, await load
 
 
 def _second_long() -> Iterator[tuple[int, dict[str, Any]]]:
@@ -70,29 +83,32 @@ def _second_long() -> Iterator[tuple[int, dict[str, Any]]]:
 @pytest.fixture(scope="module")
 def interrupted(breakable: Installation) -> Interrupted:
     """Ctrl-C, which reaches every process of the terminal, in the middle of an answer without an end."""
-    return asyncio.run(_interrupt(breakable, breakable.create_customer()))
+    customer = breakable.create_customer()
+    stopped, answer, text = asyncio.run(_interrupt(customer))
+    breakable.start()
+    return Interrupted(
+        customer=customer,
+        stopped=stopped,
+        seconds_to_ready=breakable.seconds_to_ready,
+        answer=answer,
+        text=text,
+    )
 
 
-async def _interrupt(installation: Installation, customer: Customer) -> Interrupted:
+async def _interrupt(customer: Customer) -> tuple[Stopped, Wire, str]:
     endless = fields(tell={"chunks": 1_000, "delay_ms": 100}, stream=True)
     async with Wire(customer, endless) as answer:
         texts = answer.texts()
         first = await anext(texts)
-        stopping = asyncio.create_task(asyncio.to_thread(_stop_and_start, installation, signal.SIGINT))
+        stopping = asyncio.create_task(asyncio.to_thread(_stop, customer.installation, signal.SIGINT))
         text = "".join([first, *[more async for more in texts]])
-    facts = await stopping
-    received = bytes(answer.received)
-    return Interrupted(installation, customer, *facts, text, received, answer.is_done, answer.request_id)
+    return await stopping, answer, text
 
 
-def _stop_and_start(
-    installation: Installation, number: signal.Signals
-) -> tuple[int, float, dict[int, bytes], float]:
+def _stop(installation: Installation, number: signal.Signals) -> Stopped:
     began = time.monotonic()
     exit_code = installation.stop(number)
-    seconds, left = time.monotonic() - began, installation.processes()
-    installation.start()
-    return exit_code, seconds, left, installation.seconds_to_ready
+    return Stopped(exit_code, time.monotonic() - began, installation.processes())
 
 
 class TestEveryStop:
@@ -102,11 +118,11 @@ class TestEveryStop:
         return stop
 
     def test_it_ends_well_and_soon(self, stop: Stop) -> None:
-        assert stop.exit_code == 0
-        assert stop.seconds < STOP_SECONDS
+        assert stop.stopped.exit_code == 0
+        assert stop.stopped.seconds < STOP_SECONDS
 
     def test_no_process_is_left(self, stop: Stop) -> None:
-        assert stop.left == {}
+        assert stop.stopped.left == {}
 
     def test_the_data_is_still_there(self, stop: Stop) -> None:
         charged = stop.customer.charged()
@@ -117,7 +133,7 @@ class TestEveryStop:
         assert stop.customer.balance().pending == 0
 
     def test_secrets_were_shown_once(self, stop: Stop) -> None:
-        installation = stop.installation
+        installation = stop.customer.installation
         assert installation.log_text().count("Shown this once") == 1
         assert stop.customer.api_key not in installation.log_text()
 
@@ -147,11 +163,11 @@ class TestRequestsUnderWay:
 
 class TestAnAnswerThatTakesTooLong:
     def test_it_is_cut_with_an_error_that_invites_another_try(self, interrupted: Interrupted) -> None:
-        assert not interrupted.is_done
-        assert b"service_unavailable" in interrupted.received
+        assert not interrupted.answer.is_done
+        assert b"service_unavailable" in interrupted.answer.received
 
     def test_what_came_out_is_charged(self, interrupted: Interrupted) -> None:
-        record = interrupted.customer.record(interrupted.request_id)
+        record = interrupted.customer.record(interrupted.answer.request_id)
         assert record is not None
         assert record["usage_source"] == "estimated"
         assert record["output_tokens"] >= len(interrupted.text.encode()) // 4 > 0
