@@ -5,6 +5,7 @@ Every child writes its process id to FOLDER/<label>.pid and, when it ends polite
 
 import asyncio
 import os
+import signal
 import sys
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,8 @@ STUBBORN = 'echo $$ > {pid}; trap "" TERM; while :; do sleep 0.1; done'
 LOUD = "echo $$ > {pid}; while :; do echo 0123456789012345678901234567890123456789; done"
 
 FOLDER = Path(sys.argv[1])
+# A test run may itself have been started under nohup; what is tested here is not.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def child(label: str, script: str) -> Program:

@@ -403,6 +403,7 @@ def test_the_log_outlives_a_kill_and_the_double_comes_back_on_its_port(tmp_path:
         port = double.port
         with connected(double) as connection:
             post(connection)
+        double.wait_for_records(1)  # its line follows the last byte by a moment
         double.kill()
         double.start()
         with connected(double) as connection:
