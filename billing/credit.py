@@ -35,7 +35,8 @@ class Credit:
         return self.deadline > 0.0
 
     def admits(self, amount: int, now: float) -> bool:
-        return self.free >= amount and now < self.deadline
+        """What certainly costs nothing needs no credit."""
+        return amount == 0 or (self.free >= amount and now < self.deadline)
 
     def take(self, amount: int, now: float) -> None:
         self.free -= amount
@@ -71,9 +72,11 @@ class Credit:
         return now < self.refused_until and need >= self.refused_need
 
     def grow(self, granted: int, wallet_free: int, deadline: float) -> None:
-        self.free += granted
+        """The database's answer; nothing granted leaves the lease as it is."""
         self.wallet_free = wallet_free
-        self.deadline = deadline
+        if granted:
+            self.free += granted
+            self.deadline = deadline
 
     def end(self) -> None:
         """The lease is over: returned, or reaped because we could not renew it."""

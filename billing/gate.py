@@ -30,8 +30,9 @@ from billing.contracts import (
 from billing.credit import Credit
 from billing.pricing import affordable_output, price_usage, worst_price
 from billing.tariffs import TariffBook, load_tariff_book
-from billing.writer import MoneyWriter
+from billing.writer import MoneyWriter, Rows
 from common.database import read_in_thread
+from common.money import MOST_NANO
 
 LEASE_S = 20.0
 LEASE_MARGIN_S = 2.0
@@ -39,8 +40,17 @@ RENEW_EVERY_S = 5.0
 IDLE_RETURN_S = 5.0
 KEEP_EVERY_S = 1.0
 SETTLE_WAIT_S = 20.0
+LEASE_WAIT_S = 5.0
+LEASE_TRIES = 4
 LEAST_USEFUL_OUTPUT = 256
 
+RENEW = """
+UPDATE billing_lease l SET expires_at = clock_timestamp() + make_interval(secs => %s)
+FROM billing_wallet w
+WHERE w.organization_id = l.wallet_id AND w.status = 'active'
+  AND l.holder = %s AND l.state = 'open' AND l.wallet_id = ANY(%s)
+RETURNING l.wallet_id
+"""
 USAGE_CLASSES = tuple(field.name for field in fields(TokenUsage))
 
 log = structlog.get_logger(__name__)
@@ -55,6 +65,7 @@ class Gate:
         self._tariffs = TariffBook({}, None)
         self._keeper: asyncio.Task[None] | None = None
         self._renewed_at = 0.0
+        self._renewal: asyncio.Future[Rows] | None = None
         self._unwritten: dict[asyncio.Future[None], float] = {}
 
     async def start(self) -> None:
@@ -90,8 +101,7 @@ class Gate:
         try:
             amount, limit = _worst_case(demand, tariffs, credit)
             if not credit.admits(amount, self._clock()):
-                async with self._locks.setdefault(credit.organization_id, asyncio.Lock()):
-                    amount, limit = await self._enlarge(demand, tariffs, credit)
+                amount, limit = await self._enlarge_in_turn(demand, tariffs, credit)
         except BaseException:
             credit.open_requests -= 1
             raise
@@ -145,53 +155,69 @@ class Gate:
         if charge:
             credit.note_spending(charge, self._clock())
 
+    async def _enlarge_in_turn(
+        self, demand: Demand, tariffs: ModelTariffs, credit: Credit
+    ) -> tuple[int, int]:
+        """One at a time for each wallet, and not for ever where the database neither answers nor fails."""
+        try:
+            async with asyncio.timeout(LEASE_WAIT_S):
+                async with self._locks.setdefault(credit.organization_id, asyncio.Lock()):
+                    return await self._enlarge(demand, tariffs, credit)
+        except (TimeoutError, psycopg.Error) as error:
+            raise MoneyUnavailable("credit cannot be checked right now") from error
+
     async def _enlarge(self, demand: Demand, tariffs: ModelTariffs, credit: Credit) -> tuple[int, int]:
         """Lease enough for `demand`; returns what to hold and the output limit it pays."""
-        amount, limit = _worst_case(demand, tariffs, credit)
-        if credit.admits(amount, self._clock()):  # the one before us in the lock leased enough
-            return amount, limit
         least = _least(demand, tariffs)
-        if credit.was_refused(least, self._clock()):
-            raise CreditRefused("the balance does not cover this request")
-        if credit.has_lease() and self._clock() >= credit.deadline:
-            self._return_lease(credit)
         most = _price_of(demand, tariffs, demand.max_output_tokens or demand.model_max_output_tokens)
-        await self._lease(credit, max(0, least - credit.free), credit.wanted(most))
-        amount, limit = _worst_case(demand, tariffs, credit)
-        if not credit.admits(amount, self._clock()):
-            amount, limit = _what_fits(demand, tariffs, credit.free)
-        if not credit.admits(max(amount, least), self._clock()):
-            credit.note_refusal(least, self._clock())
-            raise CreditRefused("the balance does not cover this request")
-        return amount, limit
+        for _ in range(LEASE_TRIES):  # while we wait, warm requests may take what we count on
+            amount, limit = _worst_case(demand, tariffs, credit)
+            if credit.admits(amount, self._clock()):  # the one before us in the lock leased enough
+                return amount, limit
+            if credit.was_refused(least, self._clock()):
+                break
+            if credit.has_lease() and self._clock() >= credit.deadline:
+                self._return_lease(credit)
+            granted = await self._lease(credit, max(0, least - credit.free), credit.wanted(most))
+            amount, limit = _what_fits(demand, tariffs, credit)
+            if credit.admits(max(amount, least), self._clock()):
+                return amount, limit
+            if not granted:
+                credit.note_refusal(least, self._clock())
+                break
+        raise CreditRefused("the balance does not cover this request")
 
-    async def _lease(self, credit: Credit, need: int, wanted: int) -> None:
-        asked_at = self._clock()
-        try:
-            [[granted, wallet_free]] = await self._writer.call(
-                "SELECT granted, free FROM billing_lease_credit(%s, %s, %s, %s, %s)",
-                credit.organization_id,
-                self._writer.holder,
-                need,
-                wanted,
-                LEASE_S,
-            )
-        except psycopg.Error as error:
-            raise MoneyUnavailable("credit cannot be checked right now") from error
-        if granted:
-            credit.grow(granted, wallet_free, asked_at + LEASE_S - LEASE_MARGIN_S)
-        else:
-            credit.wallet_free = wallet_free or 0
+    async def _lease(self, credit: Credit, need: int, wanted: int) -> int:
+        """What the wallet gave. Raises psycopg.Error.
+
+        It counts from the moment the answer is there, whether or not somebody still waits for it: the
+        charges that come after it are taken from it.
+        """
+        asked_at, generation = self._clock(), credit.generation
+
+        def take_over(rows: Rows) -> None:
+            [[granted, wallet_free]] = rows
+            if credit.generation == generation:
+                credit.grow(granted, wallet_free or 0, asked_at + LEASE_S - LEASE_MARGIN_S)
+
+        [[granted, _]] = await self._writer.call(
+            "SELECT granted, free FROM billing_lease_credit(%s, %s, %s, %s, %s)",
+            credit.organization_id,
+            self._writer.holder,
+            min(need, MOST_NANO),
+            min(wanted, MOST_NANO),
+            LEASE_S,
+            on_rows=take_over,
+        )
+        return int(granted)
 
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(KEEP_EVERY_S)
-            try:
-                await self._keep_once()
-            except psycopg.Error as error:
-                log.warning("leases_not_renewed", error=type(error).__name__)
+            self._keep_once()
 
-    async def _keep_once(self) -> None:
+    def _keep_once(self) -> None:
+        """Waits for nothing: while the database does not answer, those who wait must still be told."""
         now = self._clock()
         self._end_long_waits(now)
         for credit in list(self._credits.values()):
@@ -200,8 +226,8 @@ class Gate:
                     self._return_lease(credit)
                 self._credits.pop(credit.organization_id, None)
                 self._locks.pop(credit.organization_id, None)
-        if now - self._renewed_at >= RENEW_EVERY_S:
-            await self._renew(now)
+        if now - self._renewed_at >= RENEW_EVERY_S and (self._renewal is None or self._renewal.done()):
+            self._renewal = self._renew(now)
 
     def _end_long_waits(self, now: float) -> None:
         """Whoever waits for a commit too long hears that it will come later; the record stays queued."""
@@ -216,28 +242,33 @@ class Gate:
             credit.organization_id,
             self._writer.holder,
         )
-        returned.add_done_callback(_log_failed_return)
+        returned.add_done_callback(_log_failure("lease_not_returned"))
 
-    async def _renew(self, now: float) -> None:
-        leased = [credit for credit in self._credits.values() if credit.has_lease()]
+    def _renew(self, now: float) -> asyncio.Future[Rows] | None:
+        """Leases that this process knows of, of wallets that are not blocked; what else stands under its name
+        (a grant whose answer was lost, a return that failed) must expire."""
+        leased = {credit: credit.generation for credit in self._credits.values() if credit.has_lease()}
         if not leased:
-            return
-        generations = {credit.organization_id: credit.generation for credit in leased}
-        rows = await self._writer.call(
-            "UPDATE billing_lease SET expires_at = clock_timestamp() + make_interval(secs => %s)"
-            " WHERE holder = %s AND state = 'open' RETURNING wallet_id",
+            return None
+        renewal = self._writer.call(
+            RENEW,
             LEASE_S,
             self._writer.holder,
+            [credit.organization_id for credit in leased],
+            on_rows=lambda rows: self._renewed(now, leased, {row[0] for row in rows}),
         )
+        renewal.add_done_callback(_log_failure("leases_not_renewed"))
+        return renewal
+
+    def _renewed(self, now: float, leased: Mapping[Credit, int], still_open: set[int]) -> None:
         self._renewed_at = now
-        still_open = {row[0] for row in rows}
-        for credit in leased:
-            if credit.generation != generations[credit.organization_id]:
+        for credit, generation in leased.items():
+            if credit.generation != generation:
                 continue
             if credit.organization_id in still_open:
                 credit.deadline = now + LEASE_S - LEASE_MARGIN_S
             else:
-                credit.end()
+                self._return_lease(credit)
 
 
 def prices_in_force() -> TariffBook:
@@ -253,13 +284,18 @@ def _worst_case(demand: Demand, tariffs: ModelTariffs, credit: Credit) -> tuple[
     budget = max(credit.share(), _least(demand, tariffs))
     if full <= budget:
         return full, demand.model_max_output_tokens
-    return _what_fits(demand, tariffs, budget)
+    return _lowered(demand, tariffs, budget)
 
 
-def _what_fits(demand: Demand, tariffs: ModelTariffs, budget: int) -> tuple[int, int]:
-    """The same when no more than `budget` may be held; an explicit limit is never lowered."""
-    if demand.max_output_tokens is not None:
-        return _price_of(demand, tariffs, demand.max_output_tokens), demand.max_output_tokens
+def _what_fits(demand: Demand, tariffs: ModelTariffs, credit: Credit) -> tuple[int, int]:
+    """The same within what is free now; a limit of the caller is never lowered."""
+    amount, limit = _worst_case(demand, tariffs, credit)
+    if amount <= credit.free or demand.max_output_tokens is not None:
+        return amount, limit
+    return _lowered(demand, tariffs, credit.free)
+
+
+def _lowered(demand: Demand, tariffs: ModelTariffs, budget: int) -> tuple[int, int]:
     affordable = affordable_output(tariffs.retail, prompt_tokens=demand.prompt_tokens, budget_nano=budget)
     limit = min(affordable // demand.choices, demand.model_max_output_tokens)
     return _price_of(demand, tariffs, limit), limit
@@ -291,7 +327,7 @@ def _record(hold: Hold, outcome: Outcome, price: int, cost: int) -> Mapping[str,
         "api_key_id": hold.payer.api_key_id,
         "model": hold.model,
         "channel": outcome.channel,
-        "upstream_model": outcome.upstream_model[:200],
+        "upstream_model": outcome.upstream_model.replace("\0", "")[:200],
         **{name: getattr(usage, name) for name in USAGE_CLASSES},
         "price_nano": price,
         "cost_nano": cost,
@@ -306,6 +342,9 @@ def _record(hold: Hold, outcome: Outcome, price: int, cost: int) -> Mapping[str,
     }
 
 
-def _log_failed_return(returned: asyncio.Future[list[tuple[Any, ...]]]) -> None:
-    if not returned.cancelled() and returned.exception() is not None:
-        log.warning("lease_not_returned", error=type(returned.exception()).__name__)
+def _log_failure(event: str) -> Callable[[asyncio.Future[Rows]], None]:
+    def log_it(done: asyncio.Future[Rows]) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.warning(event, error=type(error).__name__)
+
+    return log_it

@@ -64,6 +64,13 @@ class _Call:
     statement: str
     values: tuple[Any, ...]
     done: asyncio.Future[Rows]
+    on_rows: Callable[[Rows], None] | None
+
+    def end(self, rows: Rows) -> None:
+        """On the loop, in the order in which the database answered."""
+        if self.on_rows is not None:
+            self.on_rows(rows)
+        _resolve(self.done, rows)
 
 
 class MoneyConnection:
@@ -149,13 +156,16 @@ class MoneyWriter:
         self._queue.put(_Settlement(record, done, on_written))
         return done
 
-    def call(self, statement: str, *values: Any) -> asyncio.Future[Rows]:
+    def call(
+        self, statement: str, *values: Any, on_rows: Callable[[Rows], None] | None = None
+    ) -> asyncio.Future[Rows]:
         """The rows of one statement, committed. Fails with psycopg.Error.
 
-        A lost connection gets a second try, so the statement may have been run twice.
+        `on_rows` runs on the loop before anything that came of later statements, also when nobody waits
+        for the future any more. A lost connection gets a second try, so the statement may have run twice.
         """
         done: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
-        self._queue.put(_Call(statement, values, done))
+        self._queue.put(_Call(statement, values, done, on_rows))
         return done
 
     def _run(self) -> None:
@@ -290,7 +300,7 @@ class MoneyWriter:
         except psycopg.Error as error:
             self._on_loop(_resolve, call.done, error)
         else:
-            self._on_loop(_resolve, call.done, rows)
+            self._on_loop(call.end, rows)
 
     def _on_loop(self, function: Callable[..., None], *values: Any) -> None:
         if self._loop is not None and not self._loop.is_closed():

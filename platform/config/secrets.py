@@ -38,13 +38,15 @@ def load_secrets(env: Env) -> Secrets:
         return Secrets(env.secret_key, env.key_pepper, env.field_keys)
     try:
         kept = _read_or_create(env.home / "secrets.json")
-    except (OSError, ValueError) as error:
-        raise SecretsUnusable(f"{env.home / 'secrets.json'} cannot be used: {error}") from error
-    return Secrets(
-        secret_key=env.secret_key or str(kept["secret_key"]),
-        key_pepper=env.key_pepper or str(kept["key_pepper"]),
-        field_keys=env.field_keys or tuple(kept["field_keys"]),
-    )
+        return Secrets(
+            secret_key=env.secret_key or str(kept["secret_key"]),
+            key_pepper=env.key_pepper or str(kept["key_pepper"]),
+            field_keys=env.field_keys or tuple(kept["field_keys"]),
+        )
+    except (OSError, ValueError, LookupError, TypeError) as error:  # the last two: not what we wrote
+        raise SecretsUnusable(
+            f"{env.home / 'secrets.json'} cannot be used: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _read_or_create(path: Path) -> dict[str, str | list[str]]:

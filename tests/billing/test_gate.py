@@ -1,8 +1,7 @@
 """The gate over a real database: holds stay within the wallet, charges are written before they are told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,35 +11,16 @@ import pytest
 from django.db import connection
 
 from billing.books import verify_books
-from billing.contracts import (
-    CreditRefused,
-    Demand,
-    Ending,
-    Hold,
-    MoneyUnavailable,
-    Outcome,
-    PriceMissing,
-    TokenUsage,
-    UsageSource,
-)
+from billing.contracts import CreditRefused, Hold, MoneyUnavailable, PriceMissing
 from billing.contracts import Payer as PayingKey
 from billing.gate import IDLE_RETURN_S, LEASE_S, Gate
 from billing.models import Lease, UsageRecord
 from billing.services import reap_expired_leases
 from common.database import read_in_thread
-from common.ids import uuid7
-from tests.factories.money import MODEL, Payer, make_payer, make_price
+from tests.factories.gate import OUTPUT_RATE_NANO, Clock, demand, outcome, running, wallet_of
+from tests.factories.money import Payer, make_payer, make_price
 
 pytestmark = pytest.mark.django_db(transaction=True)
-OUTPUT_RATE_NANO = 10_000  # per token, of make_price's default
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture(autouse=True)
@@ -53,35 +33,6 @@ def payer() -> Iterator[Payer]:
     make_price()
     yield make_payer(1_000_000_000)
     connection.close()
-
-
-@asynccontextmanager
-async def running(clock: Clock | None = None) -> AsyncIterator[Gate]:
-    gate = Gate(clock=clock) if clock else Gate()
-    await gate.start()
-    try:
-        yield gate
-    finally:
-        await gate.stop()
-
-
-def demand(payer: Payer, *, output: int | None = 100, prompt: int = 0, model: str = MODEL) -> Demand:
-    key = PayingKey(payer.organization.pk, payer.organization.reseller_id, payer.api_key.pk)
-    return Demand(uuid7(), key, model, prompt, output, 16_384)
-
-
-def outcome(*, output: int) -> Outcome:
-    now = datetime.now(UTC)
-    usage = TokenUsage(output_tokens=output)
-    return Outcome(
-        usage, UsageSource.REPORTED, Ending.COMPLETE, "c", "m", is_stream=False, started_at=now,
-        first_output_at=now, ended_at=now,
-    )  # fmt: skip
-
-
-async def wallet_of(payer: Payer) -> tuple[int, int]:
-    wallet = await read_in_thread(lambda: payer.wallet)
-    return wallet.posted, wallet.pending
 
 
 async def test_a_settled_request_is_charged_when_settle_returns(payer: Payer) -> None:
@@ -160,7 +111,7 @@ async def test_idle_credit_goes_back(payer: Payer) -> None:
     async with running(clock) as gate:
         gate.release(await gate.open_hold(demand(payer)))
         clock.now += IDLE_RETURN_S + 1
-        await gate._keep_once()
+        gate._keep_once()
         await gate._writer.call("SELECT 1")  # comes after the return in the same queue
         assert await wallet_of(payer) == (1_000_000_000, 0)
 
@@ -171,7 +122,7 @@ async def test_credit_that_somebody_waits_for_is_not_returned(payer: Payer) -> N
         waiting = asyncio.create_task(gate.open_hold(demand(payer)))
         await asyncio.sleep(0)
         clock.now += IDLE_RETURN_S + 1
-        await gate._keep_once()
+        gate._keep_once()
         hold = await waiting
         lease = await read_in_thread(lambda: Lease.objects.get(state="open"))
         assert lease.granted >= hold.amount_nano
@@ -198,7 +149,9 @@ async def test_a_lease_reaped_behind_our_back_is_not_spent_any_more(payer: Payer
         hold = await gate.open_hold(demand(payer))
         await read_in_thread(lambda: Lease.objects.update(expires_at=datetime(2020, 1, 1, tzinfo=UTC)))
         await read_in_thread(reap_expired_leases)
-        await gate._renew(gate._clock())
+        renewal = gate._renew(gate._clock())
+        assert renewal is not None
+        await renewal
         assert not gate._credits[payer.organization.pk].has_lease()
         await gate.settle(hold, outcome(output=100))
     assert await wallet_of(payer) == (1_000_000_000 - 100 * OUTPUT_RATE_NANO, 0)

@@ -208,6 +208,14 @@ class TestCustomersWhoLeave:
 
 
 class TestSilence:
+    async def test_the_vendors_own_name_for_an_answer_stays_here(self, customer: Customer) -> None:
+        tell = {"prompt_tokens": 509}
+        async with Wire(customer, fields(tell=tell, stream=True)) as answer:
+            _ = [event async for event in answer.events()]
+        theirs = served_for_prompt(customer, 509)["id"]
+        assert theirs not in answer.received.decode()
+        assert theirs not in repr(answer.headers)
+
     def test_the_log_holds_no_credential(self, customer: Customer) -> None:
         log = customer.installation.log_text()
         assert VENDOR_KEY not in log
