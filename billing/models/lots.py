@@ -1,0 +1,104 @@
+"""Lots: where credit came from, and what it went to."""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from billing.contracts import CURRENCY
+from billing.models.ledger import LedgerTransaction
+from common.models import OrganizationOwned
+
+
+class LotKind(models.TextChoices):
+    PAID = "paid", _("Paid")
+    PROMOTIONAL = "promotional", _("Promotional")
+
+
+class Lot(OrganizationOwned):
+    """Credit of one origin. `remaining` is the sum of its entries; lower `priority` is spent first.
+
+    Spent in the order: priority, expiry (never expiring last), promotional before paid, age.
+    """
+
+    kind = models.CharField(_("kind"), max_length=12, choices=LotKind.choices)
+    origin = models.OneToOneField(LedgerTransaction, models.PROTECT, verbose_name=_("origin"))
+    currency = models.CharField(_("currency"), max_length=3, default=CURRENCY)
+    original = models.BigIntegerField(_("original"))
+    remaining = models.BigIntegerField(_("remaining"))
+    priority = models.SmallIntegerField(_("priority"), default=100)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    opened_at = models.DateTimeField(_("opened"), auto_now_add=True)
+
+    class Meta(OrganizationOwned.Meta):
+        verbose_name = _("lot")
+        verbose_name_plural = _("lots")
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(remaining__gte=0) & models.Q(remaining__lte=models.F("original")),
+                name="lot_within_its_size",
+            ),
+            models.CheckConstraint(condition=models.Q(original__gt=0), name="lot_is_something"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["organization", "priority", "expires_at"],
+                condition=models.Q(remaining__gt=0),
+                name="lots_to_spend",
+            ),
+            models.Index(fields=["expires_at"], condition=models.Q(remaining__gt=0), name="lots_to_expire"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.remaining}/{self.original}"
+
+
+class LotEntry(models.Model):
+    """What a ledger transaction did to a lot: positive came in, negative went out. Append-only."""
+
+    lot = models.ForeignKey(Lot, models.PROTECT, related_name="entries")
+    transaction = models.ForeignKey(LedgerTransaction, models.PROTECT, related_name="lot_entries")
+    amount = models.BigIntegerField(_("amount"))
+
+    class Meta:
+        verbose_name = _("lot entry")
+        verbose_name_plural = _("lot entries")
+        constraints = [
+            models.UniqueConstraint(fields=["lot", "transaction"], name="one_lot_entry_per_posting"),
+            models.CheckConstraint(condition=~models.Q(amount=0), name="lot_entry_moves_something"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.lot_id} {self.amount}"
+
+
+class RefundState(models.TextChoices):
+    REQUESTED = "requested", _("Requested")
+    SUCCEEDED = "succeeded", _("Succeeded")
+    FAILED = "failed", _("Failed")
+
+
+class Refund(OrganizationOwned):
+    """Unused paid credit on its way back to the payer. It left the lot when the refund was requested."""
+
+    lot = models.ForeignKey(Lot, models.PROTECT, related_name="refunds")
+    amount_nano = models.BigIntegerField(_("credit"))
+    tax_nano = models.BigIntegerField(_("tax"), default=0)
+    state = models.CharField(
+        _("state"), max_length=10, choices=RefundState.choices, default=RefundState.REQUESTED
+    )
+    reason = models.CharField(_("reason"), max_length=500)
+    requested_by = models.ForeignKey(User, models.PROTECT, null=True, verbose_name=_("requested by"))
+    requested_at = models.DateTimeField(_("requested"), auto_now_add=True)
+    ended_at = models.DateTimeField(_("ended"), null=True)
+
+    class Meta(OrganizationOwned.Meta):
+        verbose_name = _("refund")
+        verbose_name_plural = _("refunds")
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(amount_nano__gt=0) & models.Q(tax_nano__gte=0), name="refund_is_positive"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.lot_id} {self.amount_nano} {self.state}"

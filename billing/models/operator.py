@@ -1,0 +1,79 @@
+"""What operators post by hand, and what the nightly books check found."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from billing.models.ledger import LedgerTransaction
+from common.models import OrganizationOwned
+
+
+class AdjustmentKind(models.TextChoices):
+    GOODWILL = "goodwill", _("Give credit")
+    TAKE_BACK = "take_back", _("Take credit back")
+    WRITE_OFF = "write_off", _("Forgive what is owed")
+
+
+class AdjustmentState(models.TextChoices):
+    REQUESTED = "requested", _("Waits for a second operator")
+    POSTED = "posted", _("Posted")
+    REJECTED = "rejected", _("Rejected")
+
+
+class Adjustment(OrganizationOwned):
+    """Money moved by an operator, with a reason; over a set amount a second operator decides."""
+
+    kind = models.CharField(_("kind"), max_length=10, choices=AdjustmentKind.choices)
+    amount_nano = models.BigIntegerField(_("amount"))
+    reason = models.CharField(_("reason"), max_length=500)
+    fact_key = models.CharField(_("fact key"), max_length=120, unique=True)
+    needs_second = models.BooleanField(_("needs a second operator"))
+    state = models.CharField(_("state"), max_length=10, choices=AdjustmentState.choices)
+    requested_by = models.ForeignKey(
+        User, models.PROTECT, null=True, related_name="+", verbose_name=_("requested by")
+    )
+    requested_at = models.DateTimeField(_("requested"), auto_now_add=True)
+    decided_by = models.ForeignKey(
+        User, models.PROTECT, null=True, related_name="+", verbose_name=_("decided by")
+    )
+    decided_at = models.DateTimeField(_("decided"), null=True)
+    transaction = models.OneToOneField(LedgerTransaction, models.PROTECT, null=True)
+
+    class Meta(OrganizationOwned.Meta):
+        verbose_name = _("adjustment")
+        verbose_name_plural = _("adjustments")
+        constraints = [
+            models.CheckConstraint(condition=Q(amount_nano__gt=0), name="adjustment_is_positive"),
+            models.CheckConstraint(condition=~Q(reason=""), name="adjustment_has_a_reason"),
+            models.CheckConstraint(
+                condition=~Q(state="posted")
+                | Q(needs_second=False)
+                | (
+                    Q(decided_by__isnull=False)
+                    & Q(requested_by__isnull=False)
+                    & ~Q(decided_by=F("requested_by"))
+                ),
+                name="nobody_approves_their_own",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.fact_key
+
+
+class BooksReport(models.Model):
+    """One run of the books check. `report` is what `verify_books` prints."""
+
+    started_at = models.DateTimeField(_("started"))
+    seconds = models.FloatField(_("seconds"))
+    is_clean = models.BooleanField(_("clean"))
+    report = models.JSONField(_("report"))
+
+    class Meta:
+        verbose_name = _("books check")
+        verbose_name_plural = _("books checks")
+        indexes = [models.Index(fields=["-started_at"], name="newest_books_reports")]
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M}"
