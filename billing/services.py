@@ -4,24 +4,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import structlog
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Value
-from django.db.models.functions import Greatest, Now
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.models import APIKey, Organization, Reseller, User
+from accounts.models import Organization, Reseller, User
 from accounts.services import ensure_house_reseller, record_audit
+from billing.ledger import Account, Owner
+from billing.lots import Arrival, bring_in
 from billing.models import (
     RATE_CLASSES,
     Grant,
     GrantKind,
     Lease,
     LeaseState,
+    LotKind,
+    PostingKind,
     PriceVersion,
-    SettlementBatch,
     Wallet,
 )
 from common.broadcast import announce_on_commit
@@ -30,7 +31,6 @@ from common.ids import uuid7_floor
 from common.locking import RowsBusy, bounded_waits, lock_rows
 
 REAP_GRACE_S = 5
-AGGREGATE_AT_ONCE = 200
 MONTHS_AHEAD = 3
 PARTITION_LOCK_MS = 2_000
 _FOUR_DAYS = timedelta(days=4)
@@ -66,12 +66,15 @@ def grant_credit(
     reason: str,
     fact_key: str,
     kind: str = GrantKind.OPERATOR,
+    campaign: str = "",
+    expires_at: datetime | None = None,
     granted_by: User | None = None,
     ip: str | None = None,
 ) -> Grant:
-    """Put credit into a wallet, once per `fact_key`: the same fact again returns the first grant.
+    """Put promotional credit into a wallet, once per `fact_key`: again, it returns the first grant.
 
-    Raises GrantRefused for an amount that is not positive, a missing reason, or a fact of somebody else.
+    Raises GrantRefused for an amount that is not positive, a missing reason, or a fact of somebody else,
+    and CreditTooLarge.
     """
     if amount_nano <= 0:
         raise GrantRefused("a grant is more than nothing", param="amount")
@@ -91,9 +94,22 @@ def grant_credit(
         reason=reason.strip(),
         granted_by=granted_by,
     )
+    bring_in(
+        Arrival(
+            organization_id=organization.pk,
+            kind=LotKind.PROMOTIONAL,
+            amount_nano=amount_nano,
+            fact_key=f"grant:{grant.pk}",
+            posting_kind=PostingKind.GRANT,
+            source=Account.GOODWILL if kind == GrantKind.GOODWILL else Account.PROMOTIONS,
+            source_owner=Owner.campaign(campaign or kind),
+            expires_at=expires_at,
+            reason=grant.reason,
+            actor=granted_by,
+        )
+    )
     before = wallet.posted
-    wallet.posted += amount_nano
-    wallet.save(update_fields=["posted"])
+    wallet.refresh_from_db(fields=["posted"])
     record_audit(
         action="wallet.credit_granted",
         subject=grant,
@@ -101,7 +117,7 @@ def grant_credit(
         organization=organization,
         before={"posted_nano": before},
         after={"posted_nano": wallet.posted},
-        reason=reason.strip(),
+        reason=grant.reason,
         ip=ip,
     )
     return grant
@@ -167,63 +183,6 @@ def reap_expired_leases(*, grace_s: float = REAP_GRACE_S) -> int:
             )
         reaped += 1
     return reaped
-
-
-def aggregate_batches(*, at_once: int = AGGREGATE_AT_ONCE) -> int:
-    """Add settled batches to the rollups, each exactly once; returns how many this call took.
-
-    Claiming a batch and adding it up are one transaction: a worker that dies in between leaves it for the
-    next, and two workers never hold the same one.
-    """
-    with transaction.atomic():
-        claimed = list(
-            SettlementBatch.objects.select_for_update(skip_locked=True)
-            .filter(aggregated_at=None)
-            .order_by("created_at")
-            .values_list("pk", flat=True)[:at_once]
-        )
-        if claimed:
-            with connection.cursor() as cursor:
-                cursor.execute(ADD_TO_ROLLUPS, [claimed])
-            _note_key_use(claimed)
-            SettlementBatch.objects.filter(pk__in=claimed).update(aggregated_at=timezone.now())
-    return len(claimed)
-
-
-# Rows are added in the order of the unique key, so that two workers cannot wait for each other in a ring.
-ADD_TO_ROLLUPS = """
-INSERT INTO billing_usagerollup (organization_id, reseller_id, api_key_id, model, bucket, requests,
-    prompt_tokens, completion_tokens, charge_nano, cost_nano)
-SELECT organization_id, reseller_id, api_key_id, model,
-    date_bin('15 minutes', started_at, 'epoch') AS bucket, count(*),
-    sum(input_tokens + cache_read_tokens + cache_write_5m_tokens + cache_write_1h_tokens
-        + audio_input_tokens + image_input_tokens),
-    sum(output_tokens + reasoning_tokens + audio_output_tokens), sum(charge_nano), sum(cost_nano)
-FROM billing_usagerecord WHERE batch_id = ANY(%s)
-GROUP BY organization_id, reseller_id, api_key_id, model, bucket
-ORDER BY organization_id, bucket, api_key_id, model
-ON CONFLICT (organization_id, bucket, api_key_id, model) DO UPDATE SET
-    requests = billing_usagerollup.requests + EXCLUDED.requests,
-    prompt_tokens = billing_usagerollup.prompt_tokens + EXCLUDED.prompt_tokens,
-    completion_tokens = billing_usagerollup.completion_tokens + EXCLUDED.completion_tokens,
-    charge_nano = billing_usagerollup.charge_nano + EXCLUDED.charge_nano,
-    cost_nano = billing_usagerollup.cost_nano + EXCLUDED.cost_nano
-"""
-
-LAST_USE = """
-SELECT api_key_id, max(started_at) FROM billing_usagerecord WHERE batch_id = ANY(%s)
-GROUP BY api_key_id ORDER BY api_key_id
-"""
-
-
-def _note_key_use(claimed: list[UUID]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(LAST_USE, [claimed])
-        used = cursor.fetchall()
-    for api_key_id, used_at in used:
-        APIKey.across_all_organizations.filter(pk=api_key_id).update(
-            last_used_at=Greatest("last_used_at", Value(used_at))
-        )
 
 
 def make_usage_partitions(*, today: datetime | None = None, months: int = MONTHS_AHEAD) -> list[str]:

@@ -3,6 +3,8 @@
 from celery import shared_task
 
 from billing import services
+from billing.aggregation import AGGREGATE_AT_ONCE, aggregate_batches
+from billing.ledger import FOLD_AT_ONCE, fold
 
 MOST_ROUNDS = 100
 
@@ -10,7 +12,7 @@ MOST_ROUNDS = 100
 @shared_task
 def aggregate_settlement_batches() -> None:
     for _ in range(MOST_ROUNDS):
-        if services.aggregate_batches() < services.AGGREGATE_AT_ONCE:
+        if aggregate_batches() < AGGREGATE_AT_ONCE:
             return
 
 
@@ -22,3 +24,10 @@ def reap_leases() -> None:
 @shared_task
 def make_usage_partitions() -> None:
     services.make_usage_partitions()
+
+
+@shared_task
+def fold_ledger() -> None:
+    for _ in range(MOST_ROUNDS):
+        if fold() < FOLD_AT_ONCE:
+            return

@@ -20,6 +20,11 @@ app.conf.beat_schedule = {
         "schedule": 5.0,
         "options": {"expires": 20},
     },
+    "fold the ledger": {
+        "task": "billing.tasks.fold_ledger",
+        "schedule": 10.0,
+        "options": {"expires": 30},
+    },
     "make usage partitions": {
         "task": "billing.tasks.make_usage_partitions",
         "schedule": 6 * 3600.0,

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection, connections
 
-from billing import services
+from billing import aggregation, services
 from billing.books import verify_books
 from billing.models import SettlementBatch, UsageRecord, UsageRollup
 from common.ids import uuid7_floor
@@ -22,8 +22,8 @@ def test_a_batch_is_added_up_once() -> None:
     payer = make_payer(1_000)
     settle(uuid4(), make_record(payer, 10, input_tokens=5, output_tokens=2, reasoning_tokens=1))
     settle(uuid4(), make_record(payer, 20, input_tokens=7))
-    assert services.aggregate_batches() == 2
-    assert services.aggregate_batches() == 0
+    assert aggregation.aggregate_batches() == 2
+    assert aggregation.aggregate_batches() == 0
     [rollup] = ROLLUPS.filter(organization=payer.organization)
     assert (rollup.requests, rollup.prompt_tokens, rollup.completion_tokens, rollup.charge_nano) == (
         2,
@@ -40,7 +40,7 @@ def test_quarter_hours_are_kept_apart() -> None:
     payer = make_payer(1_000)
     now = datetime.now(UTC)
     settle(uuid4(), make_record(payer, 1), make_record(payer, 1, started_at=now - timedelta(minutes=15)))
-    services.aggregate_batches()
+    aggregation.aggregate_batches()
     assert ROLLUPS.filter(organization=payer.organization).count() == 2
     assert verify_books()["ok"]
 
@@ -52,13 +52,13 @@ def test_two_workers_share_the_batches() -> None:
 
     def work() -> int:
         try:
-            return sum(iter(lambda: services.aggregate_batches(at_once=3), 0))
+            return sum(iter(lambda: aggregation.aggregate_batches(at_once=3), 0))
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(2) as pool:
         taken = [future.result() for future in [pool.submit(work), pool.submit(work)]]
-    while services.aggregate_batches():  # what the other held when one found nothing free
+    while aggregation.aggregate_batches():  # what the other held when one found nothing free
         pass
     assert sum(taken) <= 40
     assert not SettlementBatch.objects.filter(aggregated_at=None).exists()
@@ -68,9 +68,9 @@ def test_two_workers_share_the_batches() -> None:
 
 KILLED_WORKER = """
 import os
-from billing import services
-services._note_key_use = lambda claimed: os.kill(os.getpid(), 9)
-services.aggregate_batches()
+from billing import aggregation
+aggregation._post_usage = lambda claimed: os.kill(os.getpid(), 9)
+aggregation.aggregate_batches()
 """
 
 
@@ -80,18 +80,18 @@ def test_a_worker_killed_in_the_middle_leaves_everything_to_the_next() -> None:
     with start_python(KILLED_WORKER) as worker:
         assert worker.wait(60) == -9
     assert not ROLLUPS.exists()
-    assert services.aggregate_batches() == 1
+    assert aggregation.aggregate_batches() == 1
     assert ROLLUPS.get().charge_nano == 10
     assert verify_books()["ok"]
 
 
 WORKER = """
 import os, sys, threading
-from billing import services
+from billing import aggregation
 print("ready", flush=True)
 if sys.stdin.readline() == "die\\n":
     threading.Timer(0.02, os.kill, (os.getpid(), 9)).start()
-print(sum(iter(lambda: services.aggregate_batches(at_once=2), 0)))
+print(sum(iter(lambda: aggregation.aggregate_batches(at_once=2), 0)))
 """
 
 
@@ -109,7 +109,7 @@ def test_of_two_processes_one_dies_and_everything_is_added_up_once() -> None:
             worker.stdin.flush()
         assert one.wait(60) == 0
         other.wait(60)
-    while services.aggregate_batches():  # what the one that died had claimed
+    while aggregation.aggregate_batches():  # what the one that died had claimed
         pass
     assert sum(ROLLUPS.values_list("requests", flat=True)) == 120
     assert sum(ROLLUPS.values_list("charge_nano", flat=True)) == 360
@@ -150,7 +150,7 @@ def test_a_record_goes_into_the_partition_of_its_month() -> None:
 def test_the_books_check_sees_a_single_nano(check: str, tampering: str) -> None:
     payer = make_payer(1_000)
     settle(uuid4(), make_record(payer, 10))
-    services.aggregate_batches()
+    aggregation.aggregate_batches()
     assert verify_books()["ok"]
     with connection.cursor() as cursor:
         cursor.execute(tampering)

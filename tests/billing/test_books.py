@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from billing import services
+from billing import aggregation
 from billing.books import SHOWN, verify_books
 from tests.factories.money import make_payer, make_record, settle
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 )
 def test_every_difference_can_be_printed(tampering: str) -> None:
     settle(uuid4(), make_record(make_payer(1_000), 10))
-    services.aggregate_batches()
+    aggregation.aggregate_batches()
     with connection.cursor() as cursor:
         cursor.execute(tampering)
     report = verify_books()

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from billing import services
+from billing import aggregation, services
 from billing.books import verify_books
 from billing.models import UsageRecord, Wallet
 from common.ids import uuid7
@@ -72,7 +72,7 @@ class MoneyMachine(RuleBasedStateMachine):
 
     @rule()
     def aggregate(self) -> None:
-        services.aggregate_batches(at_once=2)
+        aggregation.aggregate_batches(at_once=2)
 
     def wallet(self, number: int) -> Wallet:
         return self.payers[number].wallet

@@ -13,7 +13,7 @@ from django.db import connection
 
 from accounts.models import APIKey, Organization
 from accounts.services import create_api_key
-from billing import services
+from billing import aggregation
 from billing.models import PriceVersion
 from common.ids import public_id, uuid7_floor
 from relay.models import Channel
@@ -117,7 +117,7 @@ def test_usage_export_refuses_what_is_no_time(since: str) -> None:
 
 def test_verify_books_is_content_with_balanced_books() -> None:
     settle(uuid4(), make_record(make_payer(1_000), 10))
-    services.aggregate_batches()
+    aggregation.aggregate_batches()
     report = answer_of("verify_books")
     assert report["ok"]
     assert report["totals"]["charged_nano"] == 10
@@ -130,7 +130,7 @@ def test_verify_books_ends_with_1_and_prints_json_when_a_row_was_tampered_with(
     capsys: pytest.CaptureFixture[str], change: str
 ) -> None:
     settle(uuid4(), make_record(make_payer(1_000), 10))
-    services.aggregate_batches()
+    aggregation.aggregate_batches()
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE billing_usagerecord DISABLE TRIGGER append_only")
         cursor.execute(change)
