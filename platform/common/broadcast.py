@@ -37,11 +37,22 @@ async def listen(on_notice: Callable[[str, str], None], on_connected: Callable[[
 
     `on_connected` runs after each (re)connection: whatever was announced meanwhile was missed.
     """
+    is_away = False
+
+    def connected() -> None:
+        nonlocal is_away
+        if is_away:
+            log.info("notices_back")
+        is_away = False
+        on_connected()
+
     while True:
         try:
-            await _listen_once(on_notice, on_connected)
+            await _listen_once(on_notice, connected)
         except (redis.RedisError, OSError) as error:
-            log.warning("notices_away", error=type(error).__name__)
+            if not is_away:  # one line for an outage, however long
+                log.warning("notices_away", error=type(error).__name__)
+            is_away = True
             await asyncio.sleep(RECONNECT_S)
 
 

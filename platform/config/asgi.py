@@ -23,7 +23,7 @@ class Server:
         self._relay_application: RelayApplication | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+        if scope["type"] == "http" and (scope["path"] == "/v1" or scope["path"].startswith("/v1/")):
             assert self._relay_application is not None, "the lifespan starts the relay"  # noqa: S101
             await self._relay_application(scope, receive, send)
         elif scope["type"] == "lifespan":

@@ -3,21 +3,11 @@
 import json
 from typing import Any
 
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from billing.services import make_usage_partitions
 from common.errors import AppError
-
-
-def _ensure_migrated() -> None:
-    """A command may come before the first `up`; what it needs then is made here."""
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        call_command("migrate", verbosity=0)
-        make_usage_partitions()
+from config.migrating import migrate_if_needed
 
 
 class FareboxCommand(BaseCommand):
@@ -27,7 +17,8 @@ class FareboxCommand(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
-            _ensure_migrated()
+            if migrate_if_needed():  # a command may come before the first `up`
+                make_usage_partitions()
             return super().execute(*args, **options)
         except AppError as error:
             raise CommandError(f"{error.message} ({error.code})") from error
