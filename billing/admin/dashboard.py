@@ -7,8 +7,10 @@ from django.db.models import Count, Min, Sum
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-from accounts.models import AuditEvent
+from accounts.alerts import open_alerts
+from accounts.models import AlertSeverity, AuditEvent
 from billing.models import SettlementBatch, UsageRollup, Wallet
 from common.admin import NOTHING, usd
 from common.templatetags.formats import count, moment
@@ -21,9 +23,20 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     return {
         **context,
         "title": _("Overview"),
+        "alerts": _alerts(),
         "cards": [*_credit(), *_traffic(), *_sweep()],
         "events": AuditEvent.objects.select_related("actor", "organization").order_by("-pk")[:EVENTS_SHOWN],
     }
+
+
+def _alerts() -> dict[str, Any] | None:
+    """None where nothing is open."""
+    by_severity = open_alerts()
+    total = sum(by_severity.values())
+    if not total:
+        return None
+    text = ngettext("%(count)s open alert", "%(count)s open alerts", total) % {"count": count(total)}
+    return {"text": text, "is_critical": AlertSeverity.CRITICAL in by_severity}
 
 
 def _credit() -> list[tuple[str, object]]:

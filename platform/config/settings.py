@@ -134,6 +134,7 @@ LOGIN_URL = "account_login"
 DEFAULT_FROM_EMAIL = "Farebox <no-reply@localhost>"
 EMAIL_BACKEND = "common.mail.FileBackend"
 EMAIL_FILE_PATH = ENV.home / "mail"
+EMAIL_TIMEOUT = 10
 
 # --- Text, time, files --------------------------------------------------------------------------
 LANGUAGE_CODE = "en"

@@ -76,6 +76,7 @@ UNFOLD: dict[str, Any] = {
             {
                 "title": _("Record"),
                 "items": [
+                    _list("accounts_operatoralert", _("Alerts"), "notifications"),
                     _list("accounts_auditevent", _("Audit events"), "history"),
                     _list("billing_settlementbatch", _("Settlement batches"), "inventory_2"),
                 ],

@@ -9,7 +9,17 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import APIKey, AuditEvent, Membership, Organization, Reseller, Role, User
+from accounts.alerts import raise_alert
+from accounts.models import (
+    APIKey,
+    AuditEvent,
+    Membership,
+    OperatorAlert,
+    Organization,
+    Reseller,
+    Role,
+    User,
+)
 from accounts.services import create_api_key, create_operator, create_organization
 from billing.contracts import TokenUsage
 from billing.models import (
@@ -124,6 +134,8 @@ def record_usage(api_key: APIKey, price: PriceVersion, **values: Any) -> UsageRe
         "charge_nano": CHARGE_NANO,
         "uncollected_nano": 0,
         "cost_nano": 0,
+        "wholesale_nano": 0,
+        "service_tier": "",
         "retail_version": price,
         "usage_source": "reported",
         "ending": "complete",
@@ -170,9 +182,15 @@ def lease(grant: Grant) -> Lease:
 
 
 @pytest.fixture
-def rows(rollup: UsageRollup, lease: Lease, model: Model) -> dict[type[Any], Any]:
+def alert(db: None) -> OperatorAlert:
+    raise_alert(kind="test", subject="channel main", message="Something is odd.")
+    return OperatorAlert.objects.get()
+
+
+@pytest.fixture
+def rows(rollup: UsageRollup, lease: Lease, model: Model, alert: OperatorAlert) -> dict[type[Any], Any]:
     """One row of every class on the site."""
-    managed = (AuditEvent, Organization, Reseller, User, Wallet, Grant, Lease, Channel, Model)
+    managed = (AuditEvent, OperatorAlert, Organization, Reseller, User, Wallet, Grant, Lease, Channel, Model)
     found: dict[type[Any], Any] = {kind: rows_of(kind).first() for kind in managed}
     for kind in (Membership, APIKey, PriceVersion, SettlementBatch, UsageRecord, UsageRollup):
         found[kind] = rows_of(kind).first()
