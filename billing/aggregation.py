@@ -8,19 +8,24 @@ from collections import defaultdict
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
 from django.db import connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
+from accounts.alerts import raise_alert
 from accounts.models import APIKey
-from billing.ledger import Entry, Posting, post
+from billing.ledger import Account, Entry, Owner, Posting, post
 from billing.ledger import templates as ledger_templates
+from billing.ledger.chart import credit, debit
 from billing.lots import change_lots, lock_lots
 from billing.models import PostingKind, SettlementBatch
 from billing.spending import in_spending_order, take_in_order
 
 AGGREGATE_AT_ONCE = 200
+
+log = structlog.get_logger(__name__)
 
 # Rows are added in the order of the unique key, so that two workers cannot wait for each other in a ring.
 ADD_TO_ROLLUPS = """
@@ -105,21 +110,21 @@ def _note_key_use(claimed: list[UUID]) -> None:
 
 
 def _post_usage(claimed: list[UUID]) -> UUID | None:
-    """Consume lots and post, in one ledger transaction for all batches; None where nothing cost anything.
-
-    Raises LotsShort: the batches stay as they are, and the books check says what is wrong.
-    """
+    """Consume lots and post, in one ledger transaction for all batches; None where nothing cost anything."""
     sales, costs = _read(claimed)
     lots = lock_lots([sale.organization_id for sale in sales if sale.charge])
     spendable = {organization: in_spending_order(held) for organization, held in lots.items()}
     changes: dict[int, int] = defaultdict(int)
     entries: list[Entry] = []
     for sale in sales:
+        takes, missing = take_in_order(spendable.get(sale.organization_id, []), sale.charge)
         spent: dict[str, int] = defaultdict(int)
-        for lot, amount in take_in_order(spendable.get(sale.organization_id, []), sale.charge):
+        for lot, amount in takes:
             changes[lot.lot_id] -= amount
             spent[lot.kind] += amount
         entries += _entries(sale, spent)
+        if missing:
+            entries += _suspended(sale, missing)
     for channel, cost in costs:
         entries += ledger_templates.upstream_cost(channel=channel, amount=cost)
     if not any(entry.amount for entry in entries):
@@ -148,3 +153,19 @@ def _entries(sale: _Sale, spent: dict[str, int]) -> list[Entry]:
     )
     earned = sale.margin * spent.get("paid", 0) // sale.charge if sale.charge else 0
     return entries + ledger_templates.margin(reseller_id=sale.reseller_id, amount=earned)
+
+
+def _suspended(sale: _Sale, missing: int) -> list[Entry]:
+    """Lots that hold less than was charged are wrong; one customer's must not hold up everybody's books."""
+    log.critical("lots_short", organization=sale.organization_id, missing_nano=missing)
+    raise_alert(
+        kind="lots_short",
+        subject=Owner.organization(sale.organization_id),
+        message=f"The lots hold {missing} nano-units less than was charged; suspense has the difference.",
+        severity="critical",
+    )
+    owner = Owner.organization(sale.organization_id)
+    return [
+        debit(Account.SUSPENSE, owner, missing),
+        credit(Account.PAID_REVENUE, Owner.reseller(sale.reseller_id), missing),
+    ]

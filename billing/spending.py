@@ -7,10 +7,6 @@ from datetime import UTC, datetime
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-class LotsShort(ArithmeticError):
-    """The lots hold less than is to be taken: the books are wrong, so nothing is guessed."""
-
-
 @dataclass(slots=True)
 class SpendableLot:
     """What spending needs to know of a lot; `remaining` goes down as it is spent."""
@@ -30,8 +26,8 @@ def in_spending_order(lots: Iterable[SpendableLot]) -> list[SpendableLot]:
     )
 
 
-def take_in_order(lots: Sequence[SpendableLot], amount: int) -> list[tuple[SpendableLot, int]]:
-    """What each lot gives towards `amount`, the first of the sequence first. Raises LotsShort."""
+def take_in_order(lots: Sequence[SpendableLot], amount: int) -> tuple[list[tuple[SpendableLot, int]], int]:
+    """What each lot gives towards `amount`, the first of the sequence first; and what they lack."""
     takes = []
     for lot in lots:
         taken = min(lot.remaining, amount)
@@ -39,6 +35,4 @@ def take_in_order(lots: Sequence[SpendableLot], amount: int) -> list[tuple[Spend
             lot.remaining -= taken
             amount -= taken
             takes.append((lot, taken))
-    if amount:
-        raise LotsShort(f"{amount} nano-units more than the lots hold")
-    return takes
+    return takes, amount

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accounts.models import OperatorAlert
 from billing.aggregation import aggregate_batches
 from billing.ledger import Account, Owner, Posting
 from billing.ledger.templates import expiry
@@ -21,7 +22,7 @@ from billing.models import (
     SettlementBatch,
     Wallet,
 )
-from billing.spending import LotsShort, SpendableLot, in_spending_order, take_in_order
+from billing.spending import SpendableLot, in_spending_order, take_in_order
 from tests.factories.money import Payer, lease, make_payer, make_record, settle
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -66,18 +67,13 @@ def test_the_order_is_priority_then_expiry_then_promotional_then_age() -> None:
 
 
 @given(st.lists(st.integers(0, 50), max_size=6), st.integers(0, 300))
-def test_taking_in_order_takes_exactly_what_is_asked(holds: list[int], amount: int) -> None:
+def test_taking_in_order_empties_one_lot_before_the_next(holds: list[int], amount: int) -> None:
     lots = [SpendableLot(number, "paid", held, 100, None) for number, held in enumerate(holds)]
-    if amount > sum(holds):
-        with pytest.raises(LotsShort):
-            take_in_order(lots, amount)
-        return
-    takes = take_in_order(lots, amount)
-    assert sum(taken for _, taken in takes) == amount
-    assert [lot.remaining for lot in lots if lot.remaining] == [
-        lot.remaining for lot in lots[len(takes) - 1 if takes else 0 :] if lot.remaining
-    ] or amount == 0
+    takes, missing = take_in_order(lots, amount)
+    assert sum(taken for _, taken in takes) + missing == amount
+    assert missing == max(0, amount - sum(holds))
     assert all(taken > 0 for _, taken in takes)
+    assert all(lot.remaining == 0 for lot, _ in takes[:-1])
 
 
 @pytest.mark.django_db
@@ -142,6 +138,16 @@ class TestInTheDatabase:
         aggregate_batches()
         assert remaining(lot) == [50]
         assert (payer.wallet.posted, payer.wallet.pending) == (50, 50)
+
+    def test_lots_that_are_wrong_hold_nobody_up(self) -> None:
+        payer, other = make_payer(), make_payer(100)
+        arrive(payer, 100)
+        Lot.across_all_organizations.filter(organization=payer.organization).update(remaining=10)
+        spend(payer, 50)
+        spend(other, 50)
+        assert aggregate_batches() == 2
+        assert LedgerAccount.objects.get(code="2900").balance == 40
+        assert OperatorAlert.objects.get().kind == "lots_short"
 
     def test_taking_out_twice_takes_once(self) -> None:
         payer = make_payer()
