@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -27,15 +26,9 @@ from billing.models import (
 )
 from common.broadcast import announce_on_commit
 from common.errors import AppError
-from common.ids import uuid7_floor
-from common.locking import RowsBusy, bounded_waits, lock_rows
+from common.locking import lock_rows
 
 REAP_GRACE_S = 5
-MONTHS_AHEAD = 3
-PARTITION_LOCK_MS = 2_000
-_FOUR_DAYS = timedelta(days=4)
-
-log = structlog.get_logger(__name__)
 
 
 class GrantRefused(AppError):
@@ -183,42 +176,3 @@ def reap_expired_leases(*, grace_s: float = REAP_GRACE_S) -> int:
             )
         reaped += 1
     return reaped
-
-
-def make_usage_partitions(*, today: datetime | None = None, months: int = MONTHS_AHEAD) -> list[str]:
-    """See to it that this month and the next `months` have their partitions; returns those made now.
-
-    One that cannot be made is left for the next sweep: the default partition takes its records meanwhile.
-    """
-    start = (
-        (today or timezone.now()).astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    )
-    made = []
-    for _ in range(months + 1):
-        end = (start.replace(day=28) + _FOUR_DAYS).replace(day=1)
-        name = f"billing_usagerecord_{start:%Y_%m}"
-        try:
-            if _make_partition(name, start, end):
-                made.append(name)
-        except (IntegrityError, RowsBusy) as error:
-            log.warning("usage_partition_not_made", partition=name, error=str(error).partition("\n")[0])
-        start = end
-    return made
-
-
-def _make_partition(name: str, start: datetime, end: datetime) -> bool:
-    """False where it is there already. Waits for locks a moment only: charges queue up behind the wait.
-
-    Raises RowsBusy where somebody reads on, IntegrityError where the default partition has
-    records of that month.
-    """
-    with transaction.atomic(), bounded_waits(PARTITION_LOCK_MS), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage partitions'))")
-        cursor.execute("SELECT to_regclass(%s)", [name])
-        if cursor.fetchone() != (None,):
-            return False
-        cursor.execute(
-            f"CREATE TABLE {name} PARTITION OF billing_usagerecord"
-            f" FOR VALUES FROM ('{uuid7_floor(start)}') TO ('{uuid7_floor(end)}')"
-        )
-    return True

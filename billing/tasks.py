@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from billing import services
+from billing import archive, services
 from billing.aggregation import AGGREGATE_AT_ONCE, aggregate_batches
 from billing.ledger import FOLD_AT_ONCE, fold
 
@@ -23,7 +23,12 @@ def reap_leases() -> None:
 
 @shared_task
 def make_usage_partitions() -> None:
-    services.make_usage_partitions()
+    archive.make_usage_partitions()
+
+
+@shared_task
+def detach_old_partitions() -> None:
+    archive.detach_old_partitions()
 
 
 @shared_task

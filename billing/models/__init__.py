@@ -18,6 +18,7 @@ from billing.models.operator import (
 )
 from billing.models.prices import RATE_CLASSES, PriceKind, PriceVersion
 from billing.models.usage import (
+    ArchivedBatch,
     ArchivedUsage,
     SettlementBatch,
     UsageArchive,
@@ -33,6 +34,7 @@ __all__ = [
     "Adjustment",
     "AdjustmentKind",
     "AdjustmentState",
+    "ArchivedBatch",
     "ArchivedUsage",
     "BooksReport",
     "Budget",

@@ -136,11 +136,15 @@ class UsageRollup(OrganizationOwned):
 
 
 class UsageArchive(models.Model):
-    """A month of usage records that was detached; its sums stay, so that the books still add up."""
+    """A month of usage records that was detached; its sums stay, so that the books still add up.
+
+    Rollups from `rollups_until` on hold nothing of it.
+    """
 
     partition = models.CharField(_("partition"), max_length=63, unique=True)
     first_request_id = models.UUIDField(_("from"))
     end_request_id = models.UUIDField(_("until"))
+    rollups_until = models.DateTimeField(_("rollups until"))
     detached_at = models.DateTimeField(_("detached"), auto_now_add=True)
 
     class Meta:
@@ -167,3 +171,22 @@ class ArchivedUsage(OrganizationOwned):
 
     def __str__(self) -> str:
         return f"{self.archive} {self.organization_id}"
+
+
+class ArchivedBatch(models.Model):
+    """What a settlement batch had in a detached month."""
+
+    archive = models.ForeignKey(UsageArchive, models.PROTECT, db_index=False)
+    batch = models.ForeignKey(SettlementBatch, models.PROTECT, db_index=False, db_constraint=False)
+    records = models.BigIntegerField(_("records"))
+    charge_nano = models.BigIntegerField(_("charge"))
+    uncollected_nano = models.BigIntegerField(_("uncollected"))
+    cost_nano = models.BigIntegerField(_("vendor cost"))
+
+    class Meta:
+        verbose_name = _("archived batch")
+        verbose_name_plural = _("archived batches")
+        constraints = [models.UniqueConstraint(fields=["batch", "archive"], name="batch_archived_once_each")]
+
+    def __str__(self) -> str:
+        return str(self.batch_id)

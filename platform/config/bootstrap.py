@@ -7,7 +7,7 @@ from django.db import transaction
 
 from accounts.models import User
 from accounts.services import create_operator, ensure_house_reseller
-from billing.services import make_usage_partitions
+from billing.archive import make_usage_partitions
 from config.catalog import apply_installed_catalog
 from config.customers import create_customer
 from config.env import ENV, variables

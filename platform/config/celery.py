@@ -3,6 +3,7 @@
 from typing import Any
 
 from celery import Celery
+from celery.schedules import crontab
 from celery.signals import setup_logging
 
 app = Celery("farebox")
@@ -28,6 +29,11 @@ app.conf.beat_schedule = {
     "make usage partitions": {
         "task": "billing.tasks.make_usage_partitions",
         "schedule": 6 * 3600.0,
+        "options": {"expires": 3600},
+    },
+    "detach old usage": {
+        "task": "billing.tasks.detach_old_partitions",
+        "schedule": crontab(hour="4", minute="17"),
         "options": {"expires": 3600},
     },
 }

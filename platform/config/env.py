@@ -11,6 +11,7 @@ from common.errors import AppError
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS_MODULE = "config.settings"
+LEAST_MONTHS_KEPT = 2
 
 
 class EnvironmentInvalid(AppError):
@@ -34,6 +35,7 @@ class Env:
     allowed_hosts: tuple[str, ...]
     public_url: str | None
     email_url: str | None
+    usage_retention_months: int | None
     debug: bool
 
 
@@ -66,8 +68,20 @@ def read_env(variables: Mapping[str, str]) -> Env:
         allowed_hosts=tuple(reader.list("ALLOWED_HOSTS", default=[])),
         public_url=text("PUBLIC_URL"),
         email_url=text("EMAIL_URL"),
+        usage_retention_months=_months(text("USAGE_RETENTION_MONTHS")),
         debug=reader.bool("DEBUG", default=False),
     )
+
+
+def _months(written: str | None) -> int | None:
+    """Fewer than two would part a record from what is still in flight at the turn of a month."""
+    if written is None:
+        return None
+    if not written.isdecimal() or int(written) < LEAST_MONTHS_KEPT:
+        raise EnvironmentInvalid(
+            f"USAGE_RETENTION_MONTHS must be a number from {LEAST_MONTHS_KEPT} on, or nothing"
+        )
+    return int(written)
 
 
 def variables() -> Mapping[str, str]:

@@ -166,6 +166,9 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
+# --- Money --------------------------------------------------------------------------------------
+USAGE_RETENTION_MONTHS = ENV.usage_retention_months
+
 # --- The relay ----------------------------------------------------------------------------------
 SPOOL_FOLDER = ENV.home / "spool"
 RELAY_BODY_LIMIT_BYTES = 20 * 1024 * 1024

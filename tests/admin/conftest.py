@@ -21,6 +21,7 @@ from accounts.models import (
     User,
 )
 from accounts.services import create_api_key, create_operator, create_organization
+from billing.archive import make_usage_partitions
 from billing.contracts import TokenUsage
 from billing.models import (
     Grant,
@@ -32,7 +33,7 @@ from billing.models import (
     UsageRollup,
     Wallet,
 )
-from billing.services import Price, grant_credit, make_usage_partitions, publish_price
+from billing.services import Price, grant_credit, publish_price
 from common.ids import uuid7
 from relay.models import Channel, Model, Route, Vendor
 

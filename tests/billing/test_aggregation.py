@@ -7,10 +7,9 @@ from uuid import uuid4
 import pytest
 from django.db import connection, connections
 
-from billing import aggregation, services
+from billing import aggregation
 from billing.books import verify_books
 from billing.models import SettlementBatch, UsageRecord, UsageRollup
-from common.ids import uuid7_floor
 from tests.factories.money import make_payer, make_record, settle
 from tests.factories.processes import start_python
 
@@ -114,26 +113,6 @@ def test_of_two_processes_one_dies_and_everything_is_added_up_once() -> None:
     assert sum(ROLLUPS.values_list("requests", flat=True)) == 120
     assert sum(ROLLUPS.values_list("charge_nano", flat=True)) == 360
     assert verify_books()["ok"]
-
-
-def test_partitions_are_made_ahead_and_once() -> None:
-    moment = datetime(2031, 11, 20, tzinfo=UTC)
-    made = services.make_usage_partitions(today=moment, months=2)
-    assert made == [f"billing_usagerecord_{month}" for month in ("2031_11", "2031_12", "2032_01")]
-    assert services.make_usage_partitions(today=moment, months=2) == []
-
-
-def test_a_record_goes_into_the_partition_of_its_month() -> None:
-    services.make_usage_partitions()
-    payer = make_payer(1_000)
-    record = make_record(payer, 1)
-    far = make_record(payer, 1, request_id=uuid7_floor(datetime(2090, 1, 1, tzinfo=UTC)))
-    settle(uuid4(), record, far)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT request_id, tableoid::regclass::text FROM billing_usagerecord")
-        places = dict(cursor.fetchall())
-    assert places[record["request_id"]] == f"billing_usagerecord_{datetime.now(UTC):%Y_%m}"
-    assert places[far["request_id"]] == "billing_usagerecord_default"
 
 
 @pytest.mark.parametrize(

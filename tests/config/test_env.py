@@ -28,6 +28,17 @@ def test_a_port_that_is_none_is_refused_by_name(port: str) -> None:
         read_env({"PORT": port})
 
 
+@pytest.mark.parametrize("months", ["0", "1", "-3", "for ever", "2.5"])
+def test_a_retention_that_is_none_is_refused_by_name(months: str) -> None:
+    with pytest.raises(EnvironmentInvalid, match="USAGE_RETENTION_MONTHS"):
+        read_env({"USAGE_RETENTION_MONTHS": months})
+
+
+def test_usage_is_kept_for_ever_unless_a_number_of_months_is_set() -> None:
+    assert read_env({}).usage_retention_months is None
+    assert read_env({"USAGE_RETENTION_MONTHS": "24"}).usage_retention_months == 24
+
+
 @pytest.mark.parametrize("port", ["1", "65535"])
 def test_every_port_there_is_may_be_named(port: str) -> None:
     assert read_env({"PORT": port}).port == int(port)

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from billing.services import make_usage_partitions
+from billing.archive import make_usage_partitions
 from common.errors import AppError
 from config.migrating import migrate_if_needed
 
