@@ -1,9 +1,10 @@
-"""Reads for asynchronous code: on a small thread pool, giving the connection back at once."""
+"""Reads for asynchronous code, on a small thread pool; and rows in the words of JSON."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from decimal import Decimal
+from typing import Any, TypeVar
 
 from django.db import connections
 
@@ -22,3 +23,17 @@ def _read(read: Callable[[], Result]) -> Result:
         return read()
     finally:
         connections.close_all()
+
+
+def plain_rows(cursor: Any) -> Iterator[dict[str, Any]]:
+    """What a cursor has fetched, by column name, as JSON can say it."""
+    names = [column.name for column in cursor.description]
+    for row in cursor.fetchall():
+        yield {name: _plain(value) for name, value in zip(names, row, strict=True)}
+
+
+def _plain(value: Any) -> Any:
+    """Numbers stay integers: PostgreSQL sums bigint as numeric."""
+    if isinstance(value, Decimal):
+        return int(value)
+    return value if value is None or isinstance(value, int) else str(value)

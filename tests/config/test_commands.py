@@ -14,7 +14,7 @@ from django.db import connection
 from accounts.models import APIKey, Organization
 from accounts.services import create_api_key
 from billing import aggregation
-from billing.models import PriceVersion
+from billing.models import PriceVersion, UsageRollup
 from common.ids import public_id, uuid7_floor
 from relay.models import Channel
 from tests.config.catalog_text import write_catalog
@@ -98,7 +98,8 @@ def test_usage_export_has_the_agreed_fields() -> None:
 
 def test_usage_export_is_ordered_and_filtered() -> None:
     first, second = make_payer(1_000), make_payer(1_000)
-    old = make_record(first, 1, request_id=uuid7_floor(datetime.now(UTC) - timedelta(days=2)))
+    then = datetime.now(UTC) - timedelta(days=2)
+    old = make_record(first, 1, request_id=uuid7_floor(then), started_at=then)
     new = make_record(second, 2)
     settle(uuid4(), new, old)
     assert [line["charge_nano"] for line in exported()] == [1, 2]
@@ -107,6 +108,22 @@ def test_usage_export_is_ordered_and_filtered() -> None:
     for since in (yesterday.isoformat(), f"{yesterday:%Y-%m-%d}"):
         assert [line["charge_nano"] for line in exported("--since", since)] == [2]
     assert len(exported("--since", "1960-01-01")) == 2
+
+
+def test_usage_export_from_the_moment_of_a_record_on_has_the_record() -> None:
+    """Its id was made before it started."""
+    started = datetime.now(UTC)
+    settle(
+        uuid4(),
+        make_record(
+            make_payer(1_000),
+            10,
+            request_id=uuid7_floor(started - timedelta(seconds=3)),
+            started_at=started,
+        ),
+    )
+    assert len(exported("--since", started.isoformat())) == 1
+    assert exported("--since", (started + timedelta(microseconds=1)).isoformat()) == []
 
 
 @pytest.mark.parametrize("since", ["yesterday", "2026-13-01", "2026-01-01T99:00"])
@@ -141,6 +158,20 @@ def test_verify_books_ends_with_1_and_prints_json_when_a_row_was_tampered_with(
     report = json.loads(capsys.readouterr().out)
     broken = {check["name"] for check in report["checks"] if not check["ok"]}
     assert broken == {"wallets", "batches", "rollups"}
+
+
+def test_rebuild_rollups_ends_with_1_until_they_are_written(capsys: pytest.CaptureFixture[str]) -> None:
+    settle(uuid4(), make_record(make_payer(1_000), 10))
+    aggregation.aggregate_batches()
+    assert answer_of("rebuild_rollups")["ok"]
+    UsageRollup.across_all_organizations.update(charge_nano=11)
+    with pytest.raises(SystemExit) as end:
+        call_command("rebuild_rollups")
+    assert end.value.code == 1
+    [difference] = json.loads(capsys.readouterr().out)["differences"]
+    assert (difference["kept_charge_nano"], difference["staged_charge_nano"]) == (11, 10)
+    assert answer_of("rebuild_rollups", "--write")["written"]
+    assert answer_of("rebuild_rollups")["ok"]
 
 
 def test_apply_catalog_tries_first_and_applies_once(tmp_path: Path) -> None:
