@@ -9,9 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-_SCRIPT = Path(__file__).with_name("vendor.py")
 _START_SECONDS = 20.0
 _STOP_SECONDS = 5.0
 
@@ -20,8 +19,10 @@ class VendorDouble:
     """A running vendor double; `with VendorDouble() as vendor:` starts and stops it.
 
     `log` is where its records go, a temporary file of its own when not given. It ends when this
-    process does, however that may happen.
+    process does, however that may happen. A double of another protocol names its own `script`.
     """
+
+    script: ClassVar[Path] = Path(__file__).with_name("vendor.py")
 
     def __init__(self, log: Path | None = None, *, port: int = 0) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vendor-double-") if log is None else None
@@ -57,7 +58,7 @@ class VendorDouble:
 
     def start(self) -> None:
         """Start it and wait for its port; a port once taken is taken again after a stop."""
-        arguments = [sys.executable, str(_SCRIPT), "--port", str(self.port)]
+        arguments = [sys.executable, str(self.script), "--port", str(self.port)]
         arguments += ["--log", str(self.log), "--until-stdin-closes"]
         self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         try:
