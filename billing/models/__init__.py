@@ -1,6 +1,7 @@
 """Money rows. Amounts are nano-units, rates nano-units per 1,000,000 tokens, all of them integers."""
 
 from billing.models.budgets import Budget, BudgetLease, BudgetPeriod, BudgetPeriodKind
+from billing.models.corrections import UsageCorrection
 from billing.models.ledger import (
     OPERATOR_BOOKS,
     LedgerAccount,
@@ -25,7 +26,7 @@ from billing.models.usage import (
     UsageRecord,
     UsageRollup,
 )
-from billing.models.vouchers import Voucher, VoucherRedemption
+from billing.models.vouchers import Voucher, VoucherMiss, VoucherRedemption, VoucherSeries
 from billing.models.wallets import Grant, GrantKind, Lease, LeaseState, Wallet, WalletStatus
 
 __all__ = [
@@ -59,10 +60,13 @@ __all__ = [
     "RefundState",
     "SettlementBatch",
     "UsageArchive",
+    "UsageCorrection",
     "UsageRecord",
     "UsageRollup",
     "Voucher",
+    "VoucherMiss",
     "VoucherRedemption",
+    "VoucherSeries",
     "Wallet",
     "WalletStatus",
 ]

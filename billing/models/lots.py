@@ -87,6 +87,7 @@ class Refund(OrganizationOwned):
         _("state"), max_length=10, choices=RefundState.choices, default=RefundState.REQUESTED
     )
     reason = models.CharField(_("reason"), max_length=500)
+    fact_key = models.CharField(_("fact key"), max_length=120, unique=True)
     requested_by = models.ForeignKey(User, models.PROTECT, null=True, verbose_name=_("requested by"))
     requested_at = models.DateTimeField(_("requested"), auto_now_add=True)
     ended_at = models.DateTimeField(_("ended"), null=True)

@@ -13,6 +13,9 @@ class AdjustmentKind(models.TextChoices):
     GOODWILL = "goodwill", _("Give credit")
     TAKE_BACK = "take_back", _("Take credit back")
     WRITE_OFF = "write_off", _("Forgive what is owed")
+    TOP_UP = "top_up", _("Record a bank transfer")
+    REVERSAL = "reversal", _("Reverse a posting")
+    CORRECTION = "correction", _("Give a charge back")
 
 
 class AdjustmentState(models.TextChoices):
@@ -22,10 +25,18 @@ class AdjustmentState(models.TextChoices):
 
 
 class Adjustment(OrganizationOwned):
-    """Money moved by an operator, with a reason; over a set amount a second operator decides."""
+    """Money moved by an operator, with a reason; over a set amount a second operator decides.
+
+    `subject` is the posting to reverse or the request to give back. `may_owe`: what is spent already becomes
+    a debt. `reference` is the bank's name for a transfer; `tax_nano` came with it and is no credit.
+    """
 
     kind = models.CharField(_("kind"), max_length=10, choices=AdjustmentKind.choices)
     amount_nano = models.BigIntegerField(_("amount"))
+    tax_nano = models.BigIntegerField(_("tax"), default=0)
+    subject = models.UUIDField(_("concerns"), null=True)
+    may_owe = models.BooleanField(_("may leave a debt"), default=False)
+    reference = models.CharField(_("bank reference"), max_length=120, blank=True)
     reason = models.CharField(_("reason"), max_length=500)
     fact_key = models.CharField(_("fact key"), max_length=120, unique=True)
     needs_second = models.BooleanField(_("needs a second operator"))
@@ -44,7 +55,24 @@ class Adjustment(OrganizationOwned):
         verbose_name = _("adjustment")
         verbose_name_plural = _("adjustments")
         constraints = [
-            models.CheckConstraint(condition=Q(amount_nano__gt=0), name="adjustment_is_positive"),
+            models.CheckConstraint(
+                condition=Q(amount_nano__gt=0) & Q(tax_nano__gte=0), name="adjustment_is_positive"
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="top_up") | ~Q(reference=""), name="transfer_has_a_reference"
+            ),
+            models.UniqueConstraint(
+                fields=["reference"],
+                condition=~Q(reference="") & ~Q(state="rejected"),
+                name="one_record_per_transfer",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind__in=["reversal", "correction"]) | Q(subject__isnull=False),
+                name="adjustment_names_its_subject",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="posted") | Q(transaction__isnull=False), name="posted_has_its_posting"
+            ),
             models.CheckConstraint(condition=~Q(reason=""), name="adjustment_has_a_reason"),
             models.CheckConstraint(
                 condition=~Q(state="posted")
@@ -56,6 +84,11 @@ class Adjustment(OrganizationOwned):
                 ),
                 name="nobody_approves_their_own",
             ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["requested_at"], condition=Q(state="requested"), name="adjustments_that_wait"
+            )
         ]
 
     def __str__(self) -> str:

@@ -10,13 +10,38 @@ from billing.models.wallets import Grant
 from common.models import OrganizationOwned
 
 
+class VoucherSeries(models.Model):
+    """Random codes made together. They are handed out once, as a file; afterwards pages show parts of them."""
+
+    reseller = models.ForeignKey(Reseller, models.PROTECT, verbose_name=_("reseller"))
+    campaign = models.CharField(_("campaign"), max_length=100)
+    fact_key = models.CharField(_("fact key"), max_length=120, unique=True)
+    size = models.IntegerField(_("codes"))
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    created_by = models.ForeignKey(User, models.PROTECT, null=True, verbose_name=_("created by"))
+    downloaded_at = models.DateTimeField(_("downloaded"), null=True, blank=True)
+    downloaded_by = models.ForeignKey(
+        User, models.PROTECT, null=True, related_name="+", verbose_name=_("downloaded by")
+    )
+
+    class Meta:
+        verbose_name = _("voucher series")
+        verbose_name_plural = _("voucher series")
+
+    def __str__(self) -> str:
+        return f"{self.campaign} ({self.size})"
+
+
 class Voucher(models.Model):
     """A code worth promotional credit, `max_uses` times in all and once for each organization.
 
-    `code` is kept in upper case without separators. `credit_days` is how long the credit lasts; null is
-    for ever.
+    `code` is kept in upper case without separators; without a series an operator chose it. `credit_days` is
+    how long the credit lasts; null is for ever.
     """
 
+    series = models.ForeignKey(
+        VoucherSeries, models.PROTECT, null=True, related_name="vouchers", verbose_name=_("series")
+    )
     reseller = models.ForeignKey(Reseller, models.PROTECT, verbose_name=_("reseller"))
     code = models.CharField(_("code"), max_length=40, unique=True)
     campaign = models.CharField(_("campaign"), max_length=100)
@@ -43,7 +68,16 @@ class Voucher(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.campaign} {self.code}"
+        return f"{self.campaign} {self.shown_code}"
+
+    @property
+    def shown_code(self) -> str:
+        """A random code is as good as money: pages show its ends only."""
+        return f"{self.code[:4]}-…-{self.code[-4:]}" if self.series_id else self.code
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.used >= self.max_uses
 
 
 class VoucherRedemption(OrganizationOwned):
@@ -59,3 +93,17 @@ class VoucherRedemption(OrganizationOwned):
 
     def __str__(self) -> str:
         return f"{self.voucher_id} {self.organization_id}"
+
+
+class VoucherMiss(OrganizationOwned):
+    """A code that was tried and is none: guessing is limited by counting these."""
+
+    missed_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(OrganizationOwned.Meta):
+        verbose_name = _("wrong voucher code")
+        verbose_name_plural = _("wrong voucher codes")
+        indexes = [models.Index(fields=["organization", "missed_at"], name="voucher_misses_lately")]
+
+    def __str__(self) -> str:
+        return f"{self.organization_id} {self.missed_at}"
