@@ -89,20 +89,54 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True)
-class Tariff:
-    """One price version as the money path uses it. `bands` ascend by `over_prompt_tokens`."""
+class Tier:
+    """A service tier by the vendor's name for it ("flex", "priority", "batch"), at all hours."""
 
-    version_id: int
+    name: str
     rates: Rates
     bands: tuple[Band, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """Hours of the UTC week at which the default tier costs this instead.
+
+    `days` (0 is Monday) are those on which it begins; minutes of the UTC day, `to_minute` excluded. Where it
+    is not after `from_minute`, the window ends on the next day.
+    """
+
+    days: frozenset[int]
+    from_minute: int
+    to_minute: int
+    rates: Rates
+    bands: tuple[Band, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """One price version as the money path uses it. `bands` ascend by `over_prompt_tokens`.
+
+    The first of `windows` that a moment falls into decides; `billing.pricing.price_at` takes them out. With
+    windows it is a price list, without them it is what a request costs.
+    """
+
+    version_id: int
+    rates: Rates
+    bands: tuple[Band, ...] = ()
+    tiers: tuple[Tier, ...] = ()
+    windows: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelTariffs:
-    """What a customer pays for a model and what its vendor charges for it."""
+    """What a customer pays for a model, what its vendor charges for it, and what its reseller pays.
+
+    `wholesale` is None for the house, whose wholesale is its retail, and where none was published.
+    """
 
     retail: Tariff
     cost: Tariff | None
+    wholesale: Tariff | None = None
 
 
 @dataclass(frozen=True, slots=True)
