@@ -112,9 +112,16 @@ class UpstreamClient:
 
         Raises UpstreamNotReached or UpstreamBroken.
         """
-        parsed_url, parsed_headers, extensions = _parsed(url, headers)
+        return await self._send("POST", url, headers, body)
+
+    async def get(self, url: str, headers: HeaderPairs) -> UpstreamResponse:
+        """The same without a body."""
+        return await self._send("GET", url, headers, b"")
+
+    async def _send(self, method: str, url: str, headers: HeaderPairs, body: bytes) -> UpstreamResponse:
+        parsed_url, parsed_headers, extensions = _parsed(method, url, headers)
         request = httpx.Request(
-            "POST",
+            method,
             parsed_url,
             headers=parsed_headers,
             stream=httpx.ByteStream(body),
@@ -132,9 +139,9 @@ class UpstreamClient:
 
 
 @lru_cache(maxsize=1024)
-def _parsed(url: str, headers: HeaderPairs) -> tuple[httpx.URL, httpx.Headers, dict[str, Any]]:
+def _parsed(method: str, url: str, headers: HeaderPairs) -> tuple[httpx.URL, httpx.Headers, dict[str, Any]]:
     """What all requests to one vendor with one credential have in common, made once."""
-    sample = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(b""))
+    sample = httpx.Request(method, url, headers=headers, stream=httpx.ByteStream(b""))
     return sample.url, sample.headers, {PREPARED: _prepared(sample)}
 
 

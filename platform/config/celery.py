@@ -26,9 +26,19 @@ app.conf.beat_schedule = {
         "schedule": 10.0,
         "options": {"expires": 30},
     },
+    "expire lots": {
+        "task": "billing.tasks.expire_lots",
+        "schedule": 180.0,
+        "options": {"expires": 170},
+    },
     "make usage partitions": {
         "task": "billing.tasks.make_usage_partitions",
         "schedule": 6 * 3600.0,
+        "options": {"expires": 3600},
+    },
+    "compare model lists": {
+        "task": "relay.tasks.compare_model_lists",
+        "schedule": crontab(hour="5", minute="23"),
         "options": {"expires": 3600},
     },
     "detach old usage": {
