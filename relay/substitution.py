@@ -1,6 +1,7 @@
 """Did the model that answered do so under the name that was asked for? Pure.
 
-Vendors redirect retired names to successors at the successor's price; the name in the answer is the only sign.
+Vendors redirect retired names to successors, at the successor's price; the name in the answer is the only
+sign.
 """
 
 import re
