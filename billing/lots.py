@@ -19,7 +19,7 @@ from billing.models import Lot, LotEntry, LotKind, PostingKind, Wallet, WalletSt
 from billing.spending import SpendableLot, in_spending_order, take_in_order
 from common.broadcast import announce_on_commit
 from common.errors import AppError
-from common.locking import lock_rows
+from common.locking import LOCK_TIMEOUT_MS, bounded_waits, lock_rows
 from common.money import MOST_NANO
 
 DEFAULT_PRIORITY = 100
@@ -109,9 +109,13 @@ class LockedCredit:
 
 
 def lock_credit(organization_id: int) -> LockedCredit:
-    """Call it inside a transaction. No charge can be settled or aggregated before that ends."""
-    [wallet] = lock_rows(Wallet.objects.all(), [organization_id])
-    lots = in_spending_order(lock_lots([organization_id])[organization_id])
+    """Call it inside a transaction. No charge can be settled or aggregated before that ends.
+
+    Raises RowsBusy.
+    """
+    with bounded_waits(LOCK_TIMEOUT_MS):
+        [wallet] = lock_rows(Wallet.objects.all(), [organization_id])
+        lots = in_spending_order(lock_lots([organization_id])[organization_id])
     with connection.cursor() as cursor:
         cursor.execute(NOT_AGGREGATED, [organization_id])
         [(charged,)] = cursor.fetchall()

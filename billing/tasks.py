@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from billing import archive, services
+from billing import archive, expiry, services
 from billing.aggregation import AGGREGATE_AT_ONCE, aggregate_batches
 from billing.ledger import FOLD_AT_ONCE, fold
 
@@ -36,3 +36,8 @@ def fold_ledger() -> None:
     for _ in range(MOST_ROUNDS):
         if fold() < FOLD_AT_ONCE:
             return
+
+
+@shared_task
+def expire_lots() -> None:
+    expiry.expire_lots()

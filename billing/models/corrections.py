@@ -13,8 +13,8 @@ class UsageCorrection(OrganizationOwned):
     """A part of a usage record's price given back, or all of it. Append-only.
 
     The corrections of a record never exceed its price (trigger). `uncollected_nano` is the part of
-    `amount_nano` that the wallet had never paid; the rest is of the charge. `usage_posting` is what the charge was
-    posted with; `margin_nano` is what the reseller's earnings lost again.
+    `amount_nano` that the wallet had never paid; the rest is of the charge. `usage_posting` is what posted
+    the charge; `margin_nano` is what the reseller's earnings lost again.
     """
 
     request_id = models.UUIDField(_("request"), db_index=True)

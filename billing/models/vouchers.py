@@ -11,7 +11,7 @@ from common.models import OrganizationOwned
 
 
 class VoucherSeries(models.Model):
-    """Random codes made together. They are handed out once, as a file; afterwards pages show parts of them."""
+    """Random codes made together. They are handed out once, as a file; pages show parts of them."""
 
     reseller = models.ForeignKey(Reseller, models.PROTECT, verbose_name=_("reseller"))
     campaign = models.CharField(_("campaign"), max_length=100)
