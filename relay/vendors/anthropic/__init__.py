@@ -27,7 +27,7 @@ VERSION = "2023-06-01"  # the last one in which models take temperature and top_
 # What holds for a model of this vendor unless the catalogue says otherwise.
 DEFAULT_TRAITS = ModelTraits(
     max_output=64_000,
-    default_max_tokens=8_192,
+    default_max_tokens=64_000,
     sampling="temp_xor_top_p",
     penalties=False,
     stop_max=None,

@@ -85,10 +85,10 @@ def _adaptive(effort: str, traits: ModelTraits) -> Thinking:
 
 
 def _budgeted(budget: int, max_tokens: int, name: str) -> Thinking:
-    """Thinking is part of the answer's limit and must leave room in it."""
+    """Thinking is part of the answer's limit and leaves a quarter of it to the answer, where it can."""
     if max_tokens <= LEAST_BUDGET:
         return Thinking(dropped=(name,))
-    budget = min(max(budget, LEAST_BUDGET), max_tokens - 1)
+    budget = max(min(budget, max_tokens * 3 // 4), LEAST_BUDGET)
     return Thinking(is_on=True, field={"type": "enabled", "budget_tokens": budget})
 
 
