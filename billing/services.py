@@ -1,30 +1,23 @@
 """What people and sweeps do with money. Locks first, checks second, writes third; one transaction each."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 
-from accounts.models import Organization, Reseller, User
-from accounts.services import ensure_house_reseller, record_audit
+from accounts.models import Organization, User
+from accounts.services import record_audit
 from billing.ledger import Account, Owner
 from billing.lots import Arrival, bring_in
 from billing.models import (
-    RATE_CLASSES,
     Grant,
     GrantKind,
     Lease,
     LeaseState,
     LotKind,
     PostingKind,
-    PriceVersion,
     Wallet,
 )
-from common.broadcast import announce_on_commit
 from common.errors import AppError
 from common.locking import lock_rows
 
@@ -35,20 +28,6 @@ class GrantRefused(AppError):
     """The grant makes no sense as asked for; the wallet is unchanged."""
 
     code = "grant_refused"
-
-
-@dataclass(frozen=True)
-class Price:
-    """Rates to publish, in nano-units per 1,000,000 tokens by class name (see RATE_CLASSES)."""
-
-    rates: Mapping[str, int]
-    bands: Sequence[Mapping[str, Any]] = ()
-    windows: Sequence[Mapping[str, Any]] = ()
-    columns: Mapping[str, int | None] = field(init=False)
-
-    def __post_init__(self) -> None:
-        columns = {name: self.rates.get(name) for name in RATE_CLASSES}
-        object.__setattr__(self, "columns", columns)
 
 
 @transaction.atomic
@@ -114,49 +93,6 @@ def grant_credit(
         ip=ip,
     )
     return grant
-
-
-@transaction.atomic
-def publish_price(
-    *,
-    model: str,
-    kind: str,
-    price: Price,
-    reseller: Reseller | None = None,
-    effective_from: datetime | None = None,
-    created_by: User | None = None,
-) -> PriceVersion | None:
-    """A new price version, or None when the one in force says the same already."""
-    reseller = reseller or ensure_house_reseller()
-    [reseller] = lock_rows(Reseller.objects.all(), [reseller.pk])
-    moment = effective_from or timezone.now()
-    current = (
-        PriceVersion.objects.filter(reseller=reseller, model=model, kind=kind, effective_from__lte=moment)
-        .order_by("-effective_from")
-        .first()
-    )
-    if current is not None and _says(current, price):
-        return None
-    version = PriceVersion.objects.create(
-        reseller=reseller,
-        model=model,
-        kind=kind,
-        effective_from=moment,
-        created_by=created_by,
-        bands=list(price.bands),
-        windows=list(price.windows),
-        **price.columns,
-    )
-    announce_on_commit("catalog")
-    return version
-
-
-def _says(version: PriceVersion, price: Price) -> bool:
-    return (
-        all(getattr(version, name) == value for name, value in price.columns.items())
-        and version.bands == list(price.bands)
-        and version.windows == list(price.windows)
-    )
 
 
 def reap_expired_leases(*, grace_s: float = REAP_GRACE_S) -> int:

@@ -115,7 +115,7 @@ def load_tariff_book(moment: datetime | None = None) -> TariffBook:
     if house is None:
         return TariffBook({}, moment)
     start = (moment or timezone.now()) - LOOK_BACK
-    return TariffBook(_History(_versions_since(start), house.pk, start).entries(), moment)
+    return TariffBook(PriceHistory(versions_since(start), house.pk, start).entries(), moment)
 
 
 def tariff_of(version: PriceVersion) -> Tariff:
@@ -145,8 +145,23 @@ def complete_rates(given: Mapping[str, int | None]) -> Rates:
     return Rates(**rates)
 
 
-class _History:
-    """Versions by owner, model and kind, oldest first, and what they come to for each key over time."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The three prices of a model side by side."""
+
+    retail: Tariff | None
+    wholesale: Tariff | None
+    cost: Tariff | None
+
+    @property
+    def tariffs(self) -> ModelTariffs | None:
+        if self.retail is None:
+            return None
+        return ModelTariffs(retail=self.retail, cost=self.cost, wholesale=self.wholesale)
+
+
+class PriceHistory:
+    """Versions by owner, model and kind, oldest first, and what they come to for each key from `start` on."""
 
     def __init__(self, versions: Iterable[PriceVersion], house_id: int, start: datetime) -> None:
         self._house_id = house_id
@@ -156,41 +171,41 @@ class _History:
             of = (version.reseller_id, version.model, version.kind)
             self._versions[of].append((since, tariff_of(version)))
 
-    def entries(self) -> dict[Key, Entry]:
-        """For every reseller with versions of its own for a model, and one for all who have none."""
+    def keys(self) -> set[Key]:
+        """Every reseller with versions of its own for a model, and one key for all who have none."""
         sold = {(reseller, model) for reseller, model, kind in self._versions if kind != PriceKind.COST}
-        keys: set[Key] = {*sold, *((None, model) for reseller, model in sold if reseller == self._house_id)}
-        found = {key: self._entry(key) for key in keys}
+        return {*sold, *((None, model) for reseller, model in sold if reseller == self._house_id)}
+
+    def entries(self) -> dict[Key, Entry]:
+        found = {key: self._entry(key) for key in self.keys()}
         return {key: entry for key, entry in found.items() if entry is not None}
 
-    def _entry(self, key: Key) -> Entry | None:
-        plan = self._plan(key)
-        tariffs = plan[0].tariffs
-        is_plain = len(plan) == 1 and not (tariffs and _has_windows(tariffs))
-        return tariffs if is_plain else Timeline(plan)
-
-    def _plan(self, key: Key) -> list[Dated]:
+    def standings(self, key: Key) -> list[tuple[datetime, Standing]]:
+        """One after another; the first holds at `start` and is dated long ago."""
         reseller, model = key
         owners = {self._house_id, self._house_id if reseller is None else reseller}
         of_key = [self._versions.get((owner, model, kind), []) for owner in owners for kind in PriceKind]
         starts = {LONG_AGO, *(since for versions in of_key for since, _ in versions)}
-        plan: list[Dated] = []
+        found: list[tuple[datetime, Standing]] = []
         for since in sorted(starts):
-            tariffs = self._tariffs_at(key, since)
-            if not plan or plan[-1].tariffs != tariffs:
-                plan.append(Dated(since, tariffs))
-        return plan
+            standing = self._standing(key, since)
+            if not found or found[-1][1] != standing:
+                found.append((since, standing))
+        return found
 
-    def _tariffs_at(self, key: Key, moment: datetime) -> ModelTariffs | None:
+    def _entry(self, key: Key) -> Entry | None:
+        plan = [Dated(since, standing.tariffs) for since, standing in self.standings(key)]
+        tariffs = plan[0].tariffs
+        is_plain = len(plan) == 1 and not (tariffs and _has_windows(tariffs))
+        return tariffs if is_plain else Timeline(plan)
+
+    def _standing(self, key: Key, moment: datetime) -> Standing:
         reseller, model = key
-        retail = self._in_force(reseller, model, PriceKind.RETAIL, moment)
-        if retail is None:
-            return None
         is_house = reseller == self._house_id
-        return ModelTariffs(
-            retail=retail,
-            cost=self._in_force(None, model, PriceKind.COST, moment),
+        return Standing(
+            retail=self._in_force(reseller, model, PriceKind.RETAIL, moment),
             wholesale=None if is_house else self._in_force(reseller, model, PriceKind.WHOLESALE, moment),
+            cost=self._in_force(None, model, PriceKind.COST, moment),
         )
 
     def _in_force(self, reseller: int | None, model: str, kind: str, moment: datetime) -> Tariff | None:
@@ -203,15 +218,15 @@ class _History:
         return None
 
 
-def _versions_since(start: datetime) -> list[PriceVersion]:
-    """What was in force at `start`, and everything later, oldest first."""
+def versions_since(start: datetime, models: Iterable[str] | None = None) -> list[PriceVersion]:
+    """What was in force at `start`, and everything later, oldest first; `models` None means all."""
+    chosen = PriceVersion.objects.all() if models is None else PriceVersion.objects.filter(model__in=models)
     in_force = (
-        PriceVersion.objects.filter(effective_from__lte=start)
+        chosen.filter(effective_from__lte=start)
         .order_by("reseller_id", "model", "kind", "-effective_from")
         .distinct("reseller_id", "model", "kind")
     )
-    later = PriceVersion.objects.filter(effective_from__gt=start).order_by("effective_from")
-    return [*in_force, *later]
+    return [*in_force, *chosen.filter(effective_from__gt=start).order_by("effective_from")]
 
 
 def _resolved(tariffs: ModelTariffs, moment: datetime) -> ModelTariffs:

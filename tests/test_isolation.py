@@ -18,7 +18,9 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from accounts.models import APIKey, Membership, Organization, User
 from accounts.services import create_api_key, create_organization
 from billing.models import PriceKind, UsageRecord
-from billing.services import Price, grant_credit, publish_price
+from billing.price_shapes import Price
+from billing.publishing import publish_price
+from billing.services import grant_credit
 from common.ids import public_id, uuid7
 from common.models import ScopeMissing
 

@@ -18,7 +18,7 @@ from unfold.widgets import (
 
 from accounts.models import Reseller
 from billing.models import RATE_CLASSES, PriceKind, PriceVersion
-from billing.services import Price
+from billing.price_shapes import Price
 from common.admin import WRITTEN_USD, USDField
 from common.money import format_nano, parse_nano
 

@@ -20,7 +20,7 @@ from accounts.admin.audited import acting_operator, audit_difference, row_values
 from accounts.models import Reseller
 from billing.admin.price_form import FIELDSETS, TOKEN_RATES, PublishPriceForm, rate_label
 from billing.models import RATE_CLASSES, PriceVersion
-from billing.services import publish_price
+from billing.publishing import publish_price
 from common.admin import (
     NOTHING,
     ReadOnlyAdmin,

@@ -1,15 +1,17 @@
 """The catalogue file: read by `relay.catalog`, put into rows of relay and billing in one transaction."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from django.db import transaction
 
 from billing.models import PriceKind
-from billing.services import Price, publish_price
+from billing.price_shapes import Price
+from billing.publishing import Publication, publish_prices
 from relay.catalog.reader import DEFAULT_CATALOG, CatalogError, read_catalog
-from relay.catalog.specs import Catalog, ModelSpec, RateCard
+from relay.catalog.specs import BandSpec, Catalog, ModelSpec, RateCard
 from relay.models import AppliedCatalog
 from relay.services import apply_channels_and_models
 
@@ -27,12 +29,11 @@ def apply_catalog(catalog: Catalog, *, dry_run: bool = False) -> list[str]:
     """Make channels, models and prices what the file says; returns the differences, a line each.
 
     A changed price becomes a new price version. What the file does not name stays as it is. A dry run
-    does all of it and takes it back.
+    does all of it and takes it back. Raises PriceRefused, and then nothing has changed.
     """
     with transaction.atomic():
         changes = apply_channels_and_models(channels=catalog.channels, specs=catalog.models)
-        for spec in catalog.models:
-            changes += _publish_prices(spec)
+        changes += _publish_prices(catalog.models)
         if dry_run:
             transaction.set_rollback(True)
     return changes
@@ -63,27 +64,42 @@ def _fingerprint(catalog: Catalog) -> str:
     return hashlib.sha256(repr((catalog, credentials)).encode()).hexdigest()
 
 
-def _publish_prices(spec: ModelSpec) -> list[str]:
-    changes = []
-    for kind, card in ((PriceKind.COST, spec.cost), (PriceKind.RETAIL, spec.price)):
-        if card is not None and publish_price(model=spec.id, kind=kind, price=_price(card)):
-            changes.append(f"+ {kind} price {spec.id}")
-    return changes
+def _publish_prices(specs: Iterable[ModelSpec]) -> list[str]:
+    """All at once: prices are judged by how they stand together in the end."""
+    wanted = [publication for spec in specs for publication in _publications(spec)]
+    return [
+        f"+ {one.kind} price {one.model}"
+        for one, version in zip(wanted, publish_prices(wanted), strict=True)
+        if version is not None
+    ]
+
+
+def _publications(spec: ModelSpec) -> Iterator[Publication]:
+    cards = {PriceKind.COST: spec.cost, PriceKind.WHOLESALE: spec.wholesale, PriceKind.RETAIL: spec.price}
+    for kind, card in cards.items():
+        if card is not None:
+            yield Publication(spec.id, kind, _price(card), override_reason=card.override_reason)
 
 
 def _price(card: RateCard) -> Price:
     return Price(
         rates=card.rates,
-        bands=[
-            {"over_prompt_tokens": band.over_prompt_tokens, "rates": dict(band.rates)} for band in card.bands
-        ],
+        bands=_bands(card.bands),
         windows=[
             {
                 "days": list(window.days),
                 "from_minute": window.from_minute,
                 "to_minute": window.to_minute,
                 "rates": dict(window.rates),
+                "bands": _bands(window.bands),
             }
             for window in card.windows
         ],
+        tiers=[
+            {"tier": tier.name, "rates": dict(tier.rates), "bands": _bands(tier.bands)} for tier in card.tiers
+        ],
     )
+
+
+def _bands(bands: Iterable[BandSpec]) -> list[dict[str, Any]]:
+    return [{"over_prompt_tokens": band.over_prompt_tokens, "rates": dict(band.rates)} for band in bands]

@@ -1,13 +1,12 @@
-"""Rate cards out of `price` and `cost` tables: written USD to exact integers."""
+"""Rate cards out of `price`, `wholesale` and `cost` tables: written USD to exact integers."""
 
-import itertools
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from common.money import parse_nano
-from relay.catalog.specs import BandSpec, RateCard, WindowSpec
-from relay.catalog.tables import Table
+from relay.catalog.specs import BandSpec, RateCard, TierSpec, WindowSpec
+from relay.catalog.tables import Table, refuse_twins
 
 RATE_CLASSES = (
     "input",
@@ -30,15 +29,24 @@ WRITTEN_PRICE = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 PRICE = 'a quoted amount of USD like "2.50", not below zero, with at most nine decimals'
 CLOCK = re.compile(r"(\d\d):(\d\d)", re.ASCII)
 TIME = 'a quoted UTC time from "00:00" to "24:00"'
+TIER = re.compile(r"[a-z][a-z0-9_-]{0,19}", re.ASCII)
+TIER_RULE = 'the vendor\'s name of a service tier, like "flex"'
+REASON = re.compile(r".{1,500}")
+REASON_RULE = "a reason of up to 500 characters"
 
 
 def read_rate_card(table: Table) -> RateCard:
     rates = _read_rates(table)
-    bands = tuple(sorted(map(_read_band, table.tables("band")), key=lambda b: b.over_prompt_tokens))
-    windows = tuple(_read_window(window, rates) for window in table.tables("window"))
+    card = RateCard(
+        rates=rates,
+        bands=_read_bands(table),
+        windows=tuple(_read_window(window, rates) for window in table.tables("window")),
+        tiers=tuple(map(_read_tier, table.tables("tier"))),
+        override_reason=table.optional_matching("override_reason", REASON, REASON_RULE) or "",
+    )
     table.finish()
-    _check_extras(table, bands, windows)
-    return RateCard(rates=rates, bands=bands, windows=windows)
+    refuse_twins([tier.name for tier in card.tiers], (table.place + ', tier "{}"').format)
+    return card
 
 
 def _read_rates(table: Table) -> Mapping[str, int]:
@@ -63,11 +71,25 @@ def _read_rate(table: Table, key: str) -> int | None:
     return None if written is None else parse_nano(written)
 
 
+def _read_bands(table: Table) -> tuple[BandSpec, ...]:
+    bands = sorted(map(_read_band, table.tables("band")), key=lambda band: band.over_prompt_tokens)
+    if len({band.over_prompt_tokens for band in bands}) < len(bands):
+        raise table.mistake("band", "a different over_prompt_tokens in each")
+    return tuple(bands)
+
+
 def _read_band(table: Table) -> BandSpec:
     threshold = table.integer("over_prompt_tokens", minimum=1)
     rates = _read_rates(table)
     table.finish()
     return BandSpec(over_prompt_tokens=threshold, rates=rates)
+
+
+def _read_tier(table: Table) -> TierSpec:
+    name = table.matching("name", TIER, TIER_RULE)
+    tier = TierSpec(name=name, rates=_read_rates(table), bands=_read_bands(table))
+    table.finish()
+    return tier
 
 
 def _read_window(table: Table, base: Mapping[str, int]) -> WindowSpec:
@@ -76,20 +98,16 @@ def _read_window(table: Table, base: Mapping[str, int]) -> WindowSpec:
         from_minute=_read_minute(table, "utc_from"),
         to_minute=_read_minute(table, "utc_to"),
         rates=_read_rates(table),
+        bands=_read_bands(table),
     )
     table.finish()
-    if window.from_minute >= window.to_minute:
-        raise table.mistake("utc_to", "a time after utc_from; write two windows across midnight")
-    _check_discount(table, window.rates, base)
-    return window
-
-
-def _check_discount(table: Table, rates: Mapping[str, int], base: Mapping[str, int]) -> None:
-    for name in sorted(rates.keys() ^ base.keys()):
+    if window.from_minute == MINUTES_PER_DAY:
+        raise table.mistake("utc_from", 'a time before "24:00"; "00:00" of the next day')
+    if window.from_minute == window.to_minute:
+        raise table.mistake("utc_to", 'another time than utc_from; "00:00" to "24:00" is the whole day')
+    for name in sorted(window.rates.keys() ^ base.keys()):
         raise table.mistake(name, "the same classes as the price itself names")
-    for name, rate in rates.items():
-        if rate > base[name]:
-            raise table.mistake(name, "no more than the price itself, which credit is held at")
+    return window
 
 
 def _read_days(table: Table) -> tuple[str, ...]:
@@ -106,20 +124,3 @@ def _read_minute(table: Table, key: str) -> int:
     if not 0 <= minute <= MINUTES_PER_DAY:
         raise table.mistake(key, TIME)
     return minute
-
-
-def _check_extras(table: Table, bands: tuple[BandSpec, ...], windows: tuple[WindowSpec, ...]) -> None:
-    if bands and windows:
-        raise table.mistake("window", "bands or windows, not both: which rate holds would be open")
-    if len({band.over_prompt_tokens for band in bands}) < len(bands):
-        raise table.mistake("band", "a different over_prompt_tokens in each")
-    if any(_overlap(one, other) for one, other in itertools.combinations(windows, 2)):
-        raise table.mistake("window", "windows that do not overlap")
-
-
-def _overlap(one: WindowSpec, other: WindowSpec) -> bool:
-    return bool(
-        set(one.days) & set(other.days)
-        and one.from_minute < other.to_minute
-        and other.from_minute < one.to_minute
-    )

@@ -149,6 +149,7 @@ def _read_model(table: Table, channels: frozenset[str]) -> ModelSpec:
         lifecycle=_read_lifecycle(table.table("lifecycle"), name),
         price=_read_card(table, "price"),
         cost=_read_card(table, "cost"),
+        wholesale=_read_card(table, "wholesale"),
     )
     table.finish()
     if model.max_output_tokens > model.context_window:

@@ -59,22 +59,37 @@ class BandSpec:
 class WindowSpec:
     """Rates of certain hours: minutes of the UTC day, `to_minute` excluded, at most 1440.
 
-    Never dearer than the card's own rates in any class, so a hold at those stays an upper bound.
+    `days` are those on which it begins; one that does not end after it begins ends on the next day.
     """
 
     days: tuple[str, ...]
     from_minute: int
     to_minute: int
     rates: Mapping[str, int]
+    bands: tuple[BandSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TierSpec:
+    """Rates of a service tier, by the vendor's name for it, at all hours."""
+
+    name: str
+    rates: Mapping[str, int]
+    bands: tuple[BandSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RateCard:
-    """Prices of one model. `bands` ascend; a card has bands or windows, never both."""
+    """Prices of one model. `bands` ascend; of `windows` the first that is open decides.
+
+    `override_reason` allows a price below cost.
+    """
 
     rates: Mapping[str, int]
     bands: tuple[BandSpec, ...] = ()
     windows: tuple[WindowSpec, ...] = ()
+    tiers: tuple[TierSpec, ...] = ()
+    override_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +106,7 @@ class ModelSpec:
     lifecycle: Lifecycle
     price: RateCard | None
     cost: RateCard | None
+    wholesale: RateCard | None = None
 
 
 @dataclass(frozen=True, slots=True)

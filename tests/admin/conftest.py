@@ -33,7 +33,9 @@ from billing.models import (
     UsageRollup,
     Wallet,
 )
-from billing.services import Price, grant_credit, publish_price
+from billing.price_shapes import Price
+from billing.publishing import publish_price
+from billing.services import grant_credit
 from common.ids import uuid7
 from relay.models import Channel, Model, Route, Vendor
 

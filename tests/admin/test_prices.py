@@ -9,7 +9,8 @@ from django.utils import timezone
 from accounts.models import AuditEvent, Reseller, User
 from accounts.services import ensure_house_reseller
 from billing.models import PriceKind, PriceVersion
-from billing.services import Price, publish_price
+from billing.price_shapes import Price
+from billing.publishing import publish_price
 from billing.tariffs import load_tariff_book
 
 DOLLAR = 10**9

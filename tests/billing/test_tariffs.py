@@ -8,7 +8,8 @@ from django.db import IntegrityError, connection
 from accounts.models import Reseller
 from accounts.services import ensure_house_reseller
 from billing.models import PriceKind, PriceVersion
-from billing.services import Price, publish_price
+from billing.price_shapes import Price
+from billing.publishing import publish_price
 from billing.tariffs import complete_rates, load_tariff_book, tariff_of
 
 pytestmark = pytest.mark.django_db

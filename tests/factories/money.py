@@ -1,7 +1,7 @@
 """Small coherent pieces of a paying customer, and the SQL a relay process settles with."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,12 +9,15 @@ import orjson
 from django.db import connection
 
 from accounts.models import APIKey, Organization, User
-from accounts.services import create_api_key, create_organization
+from accounts.services import create_api_key, create_organization, ensure_house_reseller
 from billing.models import Lease, PriceKind, PriceVersion, Wallet
-from billing.services import Price, grant_credit, publish_price
+from billing.price_shapes import Price
+from billing.publishing import publish_price
+from billing.services import grant_credit
 from common.ids import uuid7
 
 MODEL = "gpt-test"
+NEVER = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,20 @@ def make_price(model: str = MODEL, **rates: int) -> PriceVersion:
     return PriceVersion.objects.filter(model=model).latest("pk")
 
 
+def flat_price(nano: int, kind: str = PriceKind.RETAIL, model: str = MODEL) -> int:
+    """The id of a version at which every request costs `nano`, whatever it used. It is never in force."""
+    known = {"reseller": ensure_house_reseller(), "model": model, "kind": kind, "per_request": nano}
+    since = NEVER + timedelta(microseconds=nano % 10**15)
+    version, _ = PriceVersion.objects.get_or_create(
+        **known, input=0, output=0, defaults={"effective_from": since}
+    )
+    return version.pk
+
+
 def make_record(payer: Payer, price_nano: int, **overrides: Any) -> dict[str, Any]:
+    """`price_nano`, and `cost_nano` where it is given, are what the versions of the record say."""
     now = datetime.now(UTC)
+    model, cost = overrides.get("model", MODEL), overrides.get("cost_nano", 0)
     counts = dict.fromkeys(
         (
             *("input_tokens", "output_tokens", "reasoning_tokens", "cache_read_tokens"),
@@ -70,8 +85,8 @@ def make_record(payer: Payer, price_nano: int, **overrides: Any) -> dict[str, An
         **counts,
         "price_nano": price_nano,
         "cost_nano": 0,
-        "retail_version_id": 1,
-        "cost_version_id": None,
+        "retail_version_id": flat_price(price_nano, model=model),
+        "cost_version_id": flat_price(cost, PriceKind.COST, model) if cost else None,
         "usage_source": "reported",
         "ending": "complete",
         "is_stream": False,

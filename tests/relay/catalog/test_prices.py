@@ -2,7 +2,8 @@
 
 import pytest
 
-from relay.catalog.reader import CatalogError, RateCard, WindowSpec, read_catalog
+from relay.catalog.reader import BandSpec, CatalogError, RateCard, WindowSpec, read_catalog
+from relay.catalog.specs import TierSpec
 
 MODEL = """
 [[channel]]
@@ -165,7 +166,7 @@ class TestWindows:
             ('utc_from = "16:30"', 'utc_from = "4pm"', "utc_from"),
             ('utc_from = "16:30"', "utc_from = 16:30:00", "utc_from"),
             ('utc_to = "24:00"', 'utc_to = "24:01"', "utc_to"),
-            ('utc_to = "24:00"', 'utc_to = "00:30"', "utc_to"),
+            ('utc_from = "16:30"', 'utc_from = "24:00"', "utc_from"),
             ('utc_to = "24:00"', 'utc_to = "16:30"', "utc_to"),
             ('input = "0.5"', "", "input"),
             ('output = "1"', 'output = "1"\nzone = "UTC"', "zone"),
@@ -175,19 +176,21 @@ class TestWindows:
         assert old in WINDOW
         assert refusal_of(PRICE + WINDOW.replace(old, new)).param == key
 
-    def test_a_window_dearer_than_the_price_is_refused(self) -> None:
-        dearer = WINDOW.replace('output = "1"', 'output = "2.000000001"')
-        error = refusal_of(PRICE + dearer)
-        assert error.param == "output"
-        assert "no more than the price itself" in error.message
+    def test_a_window_may_be_dearer_than_the_price(self) -> None:
+        price = card_of(PRICE + WINDOW.replace('output = "1"', 'output = "3"'))
+        assert price.windows[0].rates["output"] == 3_000_000_000
+
+    def test_a_window_may_end_on_the_next_day(self) -> None:
+        price = card_of(PRICE + WINDOW.replace("24:00", "06:00"))
+        assert (price.windows[0].from_minute, price.windows[0].to_minute) == (990, 360)
 
     def test_a_window_must_name_the_classes_of_the_price(self) -> None:
         error = refusal_of(PRICE + 'cache_read = "0.1"\n' + WINDOW)
         assert error.param == "cache_read"
 
-    def test_overlapping_windows_are_refused(self) -> None:
+    def test_overlapping_windows_stay_in_the_order_of_the_file(self) -> None:
         later = WINDOW.replace("16:30", "23:59")
-        assert "do not overlap" in refusal_of(PRICE + WINDOW + later).message
+        assert [window.from_minute for window in card_of(PRICE + later + WINDOW).windows] == [1439, 990]
 
     def test_windows_of_different_days_do_not_overlap(self) -> None:
         weekend = WINDOW.replace('"tue", "mon"', '"sat"')
@@ -199,6 +202,47 @@ class TestWindows:
         price = card_of(PRICE + WINDOW + earlier)
         assert len(price.windows) == 2
 
-    def test_bands_and_windows_together_are_refused(self) -> None:
-        band = '[[model.price.band]]\nover_prompt_tokens = 5\ninput = "3"\noutput = "4"\n'
-        assert refusal_of(PRICE + band + WINDOW).param == "window"
+    def test_a_window_has_bands_of_its_own(self) -> None:
+        band = '[[model.price.window.band]]\nover_prompt_tokens = 5\ninput = "3"\noutput = "4"\n'
+        price = card_of(PRICE + WINDOW + band)
+        assert price.bands == ()
+        assert price.windows[0].bands == (BandSpec(5, {"input": 3_000_000_000, "output": 4_000_000_000}),)
+
+
+class TestTiers:
+    TIER = '[[model.price.tier]]\nname = "flex"\ninput = "0.5"\noutput = "1"\n'
+
+    def test_a_tier_has_rates_by_its_name(self) -> None:
+        price = card_of(PRICE + self.TIER)
+        assert price.tiers == (TierSpec("flex", {"input": 500_000_000, "output": 1_000_000_000}),)
+
+    def test_a_tier_has_bands_of_its_own(self) -> None:
+        band = '[[model.price.tier.band]]\nover_prompt_tokens = 5\ninput = "3"\noutput = "4"\n'
+        assert card_of(PRICE + self.TIER + band).tiers[0].bands[0].over_prompt_tokens == 5
+
+    @pytest.mark.parametrize(
+        ("old", "new", "key"),
+        [
+            ('name = "flex"', "", "name"),
+            ('name = "flex"', 'name = "Flex tier"', "name"),
+            ('name = "flex"', f'name = "{"x" * 21}"', "name"),
+            ('output = "1"', "", "output"),
+            ('output = "1"', 'output = "1"\ndays = ["mon"]', "days"),
+        ],
+    )
+    def test_a_wrong_tier_is_refused(self, old: str, new: str, key: str) -> None:
+        assert refusal_of(PRICE + self.TIER.replace(old, new)).param == key
+
+    def test_a_tier_is_there_once(self) -> None:
+        assert 'price, tier "flex" is there twice' in refusal_of(PRICE + self.TIER * 2).message
+
+
+def test_wholesale_is_a_card_like_the_others() -> None:
+    (model,) = read_catalog(MODEL + PRICE + '[model.wholesale]\ninput = "0.8"\noutput = "1.5"\n', {}).models
+    assert model.wholesale is not None
+    assert model.wholesale.rates == {"input": 800_000_000, "output": 1_500_000_000}
+
+
+def test_a_price_below_cost_gives_its_reason() -> None:
+    assert card_of(PRICE + 'override_reason = "Launch offer"\n').override_reason == "Launch offer"
+    assert refusal_of(PRICE + 'override_reason = ""\n').param == "override_reason"
