@@ -8,6 +8,7 @@ from pathlib import Path
 import environ
 
 from common.errors import AppError
+from common.money import AmountInvalid, parse_nano
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS_MODULE = "config.settings"
@@ -36,6 +37,7 @@ class Env:
     public_url: str | None
     email_url: str | None
     usage_retention_months: int | None
+    second_operator_over_nano: int
     debug: bool
 
 
@@ -69,6 +71,7 @@ def read_env(variables: Mapping[str, str]) -> Env:
         public_url=text("PUBLIC_URL"),
         email_url=text("EMAIL_URL"),
         usage_retention_months=_months(text("USAGE_RETENTION_MONTHS")),
+        second_operator_over_nano=_amount("SECOND_OPERATOR_OVER", text("SECOND_OPERATOR_OVER") or "100"),
         debug=reader.bool("DEBUG", default=False),
     )
 
@@ -82,6 +85,17 @@ def _months(written: str | None) -> int | None:
             f"USAGE_RETENTION_MONTHS must be a number from {LEAST_MONTHS_KEPT} on, or nothing"
         )
     return int(written)
+
+
+def _amount(name: str, written: str) -> int:
+    """Dollars in the environment, nano-units here."""
+    try:
+        nano = parse_nano(written)
+    except AmountInvalid as error:
+        raise EnvironmentInvalid(f"{name} must be an amount in dollars like 100 or 0.50") from error
+    if nano < 0:
+        raise EnvironmentInvalid(f"{name} must not be negative")
+    return nano
 
 
 def variables() -> Mapping[str, str]:

@@ -168,6 +168,7 @@ CONTENT_SECURITY_POLICY = {
 
 # --- Money --------------------------------------------------------------------------------------
 USAGE_RETENTION_MONTHS = ENV.usage_retention_months
+SECOND_OPERATOR_OVER_NANO = ENV.second_operator_over_nano
 
 # --- The relay ----------------------------------------------------------------------------------
 SPOOL_FOLDER = ENV.home / "spool"

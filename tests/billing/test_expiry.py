@@ -1,5 +1,7 @@
 """Expired credit goes once, and only as far as nobody has spent or holds it."""
 
+import functools
+import itertools
 from datetime import timedelta
 from uuid import uuid4
 
@@ -122,24 +124,23 @@ class TestAtOnce:
 
     def test_sweeps_aggregation_and_charges_side_by_side_lose_nothing(self) -> None:
         payers = [make_payer() for _ in range(3)]
-        for payer in payers:
-            for number in range(5):
-                arrive(payer, 100, expires_at=PAST if number % 2 else FUTURE)
-
-        def charges(payer: Payer) -> None:
-            for _ in range(15):
-                spend(payer, 7, aggregated=False)
-
-        def sweeps() -> None:
-            for _ in range(10):
-                expire_lots()
-                aggregate_batches(at_once=2)
-
-        at_once(*[lambda payer=payer: charges(payer) for payer in payers], sweeps, sweeps)
+        for payer, number in itertools.product(payers, range(5)):
+            arrive(payer, 100, expires_at=PAST if number % 2 else FUTURE)
+        at_once(*[functools.partial(spend_often, payer) for payer in payers], sweep_often, sweep_often)
         while aggregate_batches():
             pass
         expire_lots()
         assert_money_adds_up()
-        for payer in payers:
-            lots = Lot.across_all_organizations.filter(organization=payer.organization)
-            assert sum(lots.filter(expires_at=PAST).values_list("remaining", flat=True)) == 0
+        expired = Lot.across_all_organizations.filter(expires_at=PAST)
+        assert sum(expired.values_list("remaining", flat=True)) == 0
+
+
+def spend_often(payer: Payer) -> None:
+    for _ in range(15):
+        spend(payer, 7, aggregated=False)
+
+
+def sweep_often() -> None:
+    for _ in range(10):
+        expire_lots()
+        aggregate_batches(at_once=2)

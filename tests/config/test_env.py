@@ -68,3 +68,12 @@ def test_children_find_the_source_and_what_they_are_given_besides() -> None:
     environment = child_environment(EXTRA="1")
     assert environment["EXTRA"] == "1"
     assert environment["PYTHONPATH"].split(":")[:2] == [str(ROOT), str(ROOT / "platform")]
+
+
+def test_the_limit_for_one_operator_is_written_in_dollars() -> None:
+    assert read_env({}).second_operator_over_nano == 100 * 10**9
+    assert read_env({"SECOND_OPERATOR_OVER": "0"}).second_operator_over_nano == 0
+    assert read_env({"SECOND_OPERATOR_OVER": "0.50"}).second_operator_over_nano == 500_000_000
+    for wrong in ("much", "-1", "0.0000000001"):
+        with pytest.raises(EnvironmentInvalid, match="SECOND_OPERATOR_OVER"):
+            read_env({"SECOND_OPERATOR_OVER": wrong})
