@@ -58,9 +58,7 @@ def test_a_cent_among_three_processes_is_never_spent_twice(tmp_path: Path) -> No
     with ExitStack() as stack:
         workers = [
             stack.enter_context(
-                start_python(
-                    WORKER.format(spool=str(tmp_path), key=payer.api_key.pk, dies=dies, count=count)
-                )
+                start_python(WORKER.format(spool=str(tmp_path), key=payer.api_key.pk, dies=dies, count=count))
             )
             for dies, count in ((False, 22), (False, 21), (True, 21))
         ]
