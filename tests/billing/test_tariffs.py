@@ -3,14 +3,17 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from django.db import IntegrityError, connection
+from django.utils import timezone
 
 from accounts.models import Reseller
 from accounts.services import ensure_house_reseller
+from billing.contracts import TokenUsage
 from billing.models import PriceKind, PriceVersion
 from billing.price_shapes import Price
 from billing.publishing import publish_price
-from billing.tariffs import complete_rates, load_tariff_book, tariff_of
+from billing.tariffs import DAYS, complete_rates, load_tariff_book, price_recorded, tariff_of
 
 pytestmark = pytest.mark.django_db
 DOLLAR = 10**9
@@ -103,6 +106,114 @@ def test_the_vendor_charges_the_house_whoever_sells(reseller: Reseller) -> None:
     assert tariffs.cost.rates.input == 3
 
 
+class TestByTheClock:
+    """One book, loaded once, asked for different moments."""
+
+    def test_a_scheduled_price_holds_from_its_own_instant_on(self) -> None:
+        publish(input=1)
+        later = timezone.now() + timedelta(hours=30)
+        publish(input=2, effective_from=later)
+        book, house = load_tariff_book(), ensure_house_reseller().pk
+        moments = [later - timedelta(microseconds=1), later, later + timedelta(days=400)]
+        found = [book.find(house, MODEL, moment) for moment in (*moments, moments[0])]
+        assert [one.retail.rates.input for one in found if one] == [1, 2, 2, 1]
+
+    def test_without_a_moment_the_clock_decides(self) -> None:
+        publish(input=1)
+        later = timezone.now() + timedelta(seconds=61)
+        publish(input=2, effective_from=later)
+        book, house = load_tariff_book(), ensure_house_reseller().pk
+        with time_machine.travel(later - timedelta(milliseconds=1), tick=False) as clock:
+            before = book.find(house, MODEL)
+            clock.move_to(later)
+            after = book.find(house, MODEL)
+        assert [one.retail.rates.input for one in (before, after) if one] == [1, 2]
+
+    def test_nothing_is_sold_before_the_first_price_begins(self) -> None:
+        later = timezone.now() + timedelta(hours=1)
+        publish(input=1, effective_from=later)
+        book, house = load_tariff_book(), ensure_house_reseller().pk
+        assert book.find(house, MODEL) is None
+        assert book.find(house, MODEL, later) is not None
+
+    def test_a_request_that_began_before_the_book_was_loaded_has_the_price_of_then(self) -> None:
+        publish(input=1)
+        began = timezone.now()
+        publish(input=2)
+        book, house = load_tariff_book(), ensure_house_reseller().pk
+        found = [book.find(house, MODEL, moment) for moment in (began, None)]
+        assert [one.retail.rates.input for one in found if one] == [1, 2]
+
+    def test_cost_and_wholesale_change_by_the_clock_too(self, reseller: Reseller) -> None:
+        later = timezone.now() + timedelta(hours=1)
+        publish(input=9)
+        for kind, rate in ((PriceKind.COST, 2), (PriceKind.WHOLESALE, 5)):
+            publish(kind, input=rate)
+            publish(kind, input=rate + 1, effective_from=later)
+        book = load_tariff_book()
+        found = [book.find(reseller.pk, MODEL, moment) for moment in (None, later)]
+        tariffs = [(one.cost, one.wholesale) for one in found if one]
+        assert [(c.rates.input, w.rates.input) for c, w in tariffs if c and w] == [(2, 5), (3, 6)]
+
+    def test_windows_are_resolved_for_the_moment(self) -> None:
+        hour = {"days": list(DAYS), "from_minute": 600, "to_minute": 660, "rates": {"input": 3, "output": 4}}
+        price = Price({"input": 5, "output": 6}, windows=[hour])
+        version = publish_price(model=MODEL, kind=PriceKind.RETAIL, price=price)
+        assert version is not None
+        book, house = load_tariff_book(), ensure_house_reseller().pk
+        day = (timezone.now() + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        moments = [day + timedelta(minutes=600, microseconds=offset) for offset in (-1, 0)]
+        moments += [day + timedelta(minutes=660, microseconds=offset) for offset in (-1, 0)]
+        found = [book.find(house, MODEL, moment) for moment in moments]
+        assert [one.retail.rates.input for one in found if one] == [5, 3, 3, 5]
+        assert {one.retail.windows for one in found if one} == {()}
+        usage = TokenUsage(input_tokens=10**6)
+        assert [price_recorded(version, usage, moment) for moment in moments] == [5, 3, 3, 5]
+
+    def test_an_ordinary_model_is_answered_with_the_same_object(self, reseller: Reseller) -> None:
+        publish(input=1)
+        book, house = load_tariff_book(timezone.now() + timedelta(days=1)), ensure_house_reseller().pk
+        assert book.find(house, MODEL) is book.find(house, MODEL, timezone.now())
+
+    def test_within_a_minute_a_window_is_worked_out_once(self) -> None:
+        hour = {"days": list(DAYS), "from_minute": 600, "to_minute": 660, "rates": {"input": 3, "output": 4}}
+        price = Price({"input": 5, "output": 6}, windows=[hour])
+        publish_price(model=MODEL, kind=PriceKind.RETAIL, price=price)
+        book, house = load_tariff_book(), ensure_house_reseller().pk
+        moment = (timezone.now() + timedelta(days=1)).replace(second=10)
+        assert book.find(house, MODEL, moment) is book.find(house, MODEL, moment + timedelta(seconds=40))
+
+    def test_a_plan_says_what_holds_now_and_what_is_to_come(self) -> None:
+        publish(input=1)
+        publish(input=2)
+        later = [timezone.now() + timedelta(days=days) for days in (1, 40)]
+        for rate, moment in enumerate(later, 3):
+            publish(input=rate, effective_from=moment)
+        plan = load_tariff_book().plan(ensure_house_reseller().pk, MODEL)
+        assert [one.tariffs.retail.rates.input for one in plan if one.tariffs] == [2, 3, 4]
+        assert [one.since for one in plan[1:]] == later
+
+
+class TestWholesale:
+    def wholesale_input(self, reseller_id: int) -> int | None:
+        found = load_tariff_book().find(reseller_id, MODEL)
+        assert found is not None
+        return found.wholesale.rates.input if found.wholesale else None
+
+    def test_a_reseller_buys_at_its_own_price_else_at_the_houses(self, reseller: Reseller) -> None:
+        publish(input=9)
+        assert self.wholesale_input(reseller.pk) is None
+        publish(PriceKind.WHOLESALE, input=5)
+        assert self.wholesale_input(reseller.pk) == 5
+        publish(PriceKind.WHOLESALE, reseller=reseller, input=4)
+        assert self.wholesale_input(reseller.pk) == 4
+
+    def test_the_house_buys_at_no_wholesale_price(self, reseller: Reseller) -> None:
+        publish(input=9)
+        publish(PriceKind.WHOLESALE, input=5)
+        assert self.wholesale_input(ensure_house_reseller().pk) is None
+
+
 def test_a_later_version_is_in_force_from_its_moment_on() -> None:
     publish(input=1)
     later = datetime.now(UTC) + timedelta(days=30)
@@ -159,3 +270,19 @@ def test_a_published_price_cannot_be_changed(change: str) -> None:
     publish(input=1)
     with pytest.raises(IntegrityError, match="append-only"), connection.cursor() as cursor:
         cursor.execute(change)
+
+
+@pytest.mark.parametrize("rate", [-1, 1.5, "1"])
+@pytest.mark.parametrize("column", ["bands", "windows", "tiers"])
+def test_a_nested_rate_is_an_amount_to_the_database_too(column: str, rate: object) -> None:
+    nested = [{"rates": {"input": 1}, "bands": [{"rates": {"input": rate}}]}]
+    with pytest.raises(IntegrityError, match="nested_rates_are_amounts"):
+        PriceVersion.objects.create(
+            reseller=ensure_house_reseller(),
+            model=MODEL,
+            kind=PriceKind.RETAIL,
+            effective_from=timezone.now(),
+            input=1,
+            output=1,
+            **{column: nested},
+        )
