@@ -42,7 +42,7 @@ class _Call:
 
 
 class _Choice:
-    __slots__ = ("calls", "has_role", "opening", "reason", "started")
+    __slots__ = ("calls", "has_role", "listed", "opening", "reason", "started")
 
     def __init__(self, index: int) -> None:
         self.opening = b'[{"index":%d,"delta":' % index
@@ -50,6 +50,7 @@ class _Choice:
         self.reason: str | None = None
         self.calls: dict[int, _Call] = {}  # by the vendor's number: the latest call that had it
         self.started: list[_Call] = []
+        self.listed: dict[str, int] = {}  # entries given so far, by the name of their list
 
 
 class ChunkWriter:
@@ -147,10 +148,10 @@ class ChunkWriter:
         return b"" if call is None else self._complete(state, call)
 
     def write_annotation(self, event: Annotation) -> bytes:
-        return self._delta(self._choice(event.choice), {"annotations": [event.value]})
+        return self._list(event.choice, "annotations", event.value)
 
     def write_thinking(self, event: ThinkingBlock) -> bytes:
-        return self._delta(self._choice(event.choice), {"thinking_blocks": [event.block]})
+        return self._list(event.choice, "thinking_blocks", event.block)
 
     def note_finish(self, event: Finish) -> bytes:
         self._choice(event.choice).reason = event.reason
@@ -168,6 +169,13 @@ class ChunkWriter:
     def _write_with_logprobs(self, event: TextDelta, logprobs: Mapping[str, Any]) -> bytes:
         self.output_bytes += utf8_length(event.text)
         return self._delta(self._choice(event.choice), {"content": event.text}, logprobs=logprobs)
+
+    def _list(self, choice: int, name: str, entry: Mapping[str, Any]) -> bytes:
+        """One more entry of a list. The official SDKs put lists together by `index` and fail without."""
+        state = self._choice(choice)
+        index = state.listed.get(name, 0)
+        state.listed[name] = index + 1
+        return self._delta(state, {name: [{"index": index, **entry}]})
 
     def _delta(
         self,

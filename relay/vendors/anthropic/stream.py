@@ -260,11 +260,12 @@ class AnthropicStreamTranslator:
 
     def _stop_block(self, event: Mapping[str, Any]) -> bytes:
         index = self._index(event)
-        block = self._blocks.pop(index, None)
+        block = self._blocks.get(index)
         if block is None:
             return b""
         if block.kind == "tool_use":
             return self._stop_call(index, block)
+        del self._blocks[index]
         if block.kind == "thinking" and isinstance(block.signature, str) and block.signature:
             said = "".join(block.texts)
             return self._think({"type": "thinking", "thinking": said, "signature": block.signature})
@@ -275,10 +276,9 @@ class AnthropicStreamTranslator:
         """Some hosts give all of the input at the start and no pieces of it."""
         rest = b""
         if isinstance(block.input, dict) and (block.input or block.is_json):
-            rest = self._add_input(index, {"partial_json": _write(block.input)}) if block.input else rest
-        if block.is_json:
-            return rest
-        return rest + self._writer.write_tool_end(ToolCallEnd(index))
+            rest = self._add_input(index, {"partial_json": _write(block.input)})
+        del self._blocks[index]
+        return rest if block.is_json else rest + self._writer.write_tool_end(ToolCallEnd(index))
 
     def _think(self, block: dict[str, Any]) -> bytes:
         self._thoughts.append(block)

@@ -158,10 +158,24 @@ def test_reasoning_refusals_annotations_and_thinking_have_deltas_of_their_own() 
     )
     assert deltas(chunks)[1:-1] == [
         {"reasoning_content": "hm"},
-        {"thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "s"}]},
+        {"thinking_blocks": [{"index": 0, "type": "thinking", "thinking": "hm", "signature": "s"}]},
         {"refusal": "no"},
-        {"annotations": [{"type": "url_citation"}]},
+        {"annotations": [{"index": 0, "type": "url_citation"}]},
     ]
+
+
+def test_lists_can_be_put_together_by_the_official_sdk() -> None:
+    """It asks every entry of a list for its index, and fails at the second delta without."""
+    chunks = play(
+        ThinkingBlock({"type": "thinking", "thinking": "a", "signature": "s"}),
+        ThinkingBlock({"type": "redacted_thinking", "data": "d"}),
+        Annotation({"type": "x", "n": 1}),
+        Annotation({"type": "x", "n": 2}),
+        Finish("stop"),
+    )
+    message = completion(chunks).choices[0].message.model_dump()
+    assert [block["type"] for block in message["thinking_blocks"]] == ["thinking", "redacted_thinking"]
+    assert [each["n"] for each in message["annotations"]] == [1, 2]
 
 
 def test_an_answer_without_a_word_still_has_a_role_and_an_end() -> None:

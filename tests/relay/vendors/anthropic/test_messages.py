@@ -56,7 +56,7 @@ def refused(*parts: Any, model: str = SONNET_4_5) -> InvalidRequest:
 
 
 def test_instructions_at_the_beginning_become_system_blocks_in_order() -> None:
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "system", "content": "A"},
         {"role": "developer", "content": [{"type": "text", "text": "B"}]},
         {"role": "system", "content": "  "},
