@@ -61,14 +61,16 @@ def widest_shortfall(price: Tariff, base: Tariff) -> Gap | None:
 def widest_slip(price: Tariff, cost: Tariff) -> Gap | None:
     """Where they are more than MOST_TIMES apart: a price per token taken for one per million, or the like.
 
-    A class that costs nothing says nothing.
+    A class that costs nothing says nothing, and nor does a request that is paid for by its tokens alone.
     """
-    gaps = (
-        gap
-        for gap in _meetings(price, cost)
-        if gap.base and not gap.base <= gap.price * MOST_TIMES <= gap.base * MOST_TIMES**2
-    )
+    gaps = (gap for gap in _meetings(price, cost) if _is_slip(gap))
     return max(gaps, key=lambda gap: gap.times, default=None)
+
+
+def _is_slip(gap: Gap) -> bool:
+    if not gap.base or (gap.token_class == "per_request" and not gap.price):  # noqa: S105 - no password
+        return False
+    return not gap.base <= gap.price * MOST_TIMES <= gap.base * MOST_TIMES**2
 
 
 def _meetings(price: Tariff, base: Tariff) -> Iterator[Gap]:
