@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from billing import archive, expiry, services
+from billing import archive, debts, expiry, services
 from billing.aggregation import AGGREGATE_AT_ONCE, aggregate_batches
 from billing.ledger import FOLD_AT_ONCE, fold
 
@@ -41,3 +41,8 @@ def fold_ledger() -> None:
 @shared_task
 def expire_lots() -> None:
     expiry.expire_lots()
+
+
+@shared_task
+def collect_debts() -> None:
+    debts.collect_debts()

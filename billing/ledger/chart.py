@@ -63,6 +63,11 @@ class Owner:
         return f"organization:{organization_id}"
 
     @staticmethod
+    def organization_id(owner: str) -> int:
+        """Whose account it is, read back."""
+        return int(owner.removeprefix("organization:"))
+
+    @staticmethod
     def reseller(reseller_id: int) -> str:
         return f"reseller:{reseller_id}"
 

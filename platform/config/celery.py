@@ -31,6 +31,11 @@ app.conf.beat_schedule = {
         "schedule": 180.0,
         "options": {"expires": 170},
     },
+    "collect debts": {
+        "task": "billing.tasks.collect_debts",
+        "schedule": 10.0,
+        "options": {"expires": 30},
+    },
     "make usage partitions": {
         "task": "billing.tasks.make_usage_partitions",
         "schedule": 6 * 3600.0,

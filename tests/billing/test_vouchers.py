@@ -57,7 +57,8 @@ DOLLAR = 10**9
 
 
 def terms(**changes: Any) -> VoucherTerms:
-    values: dict[str, Any] = {"reseller": ensure_house_reseller(), "campaign": "launch", "amount_nano": 5 * DOLLAR}
+    house = ensure_house_reseller()
+    values: dict[str, Any] = {"reseller": house, "campaign": "launch", "amount_nano": 5 * DOLLAR}
     return VoucherTerms(**values | changes)
 
 

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from billing.aggregation import aggregate_batches
 from billing.ledger import Account, Owner
 from billing.lots import Arrival, bring_in
-from billing.models import Lot, LotKind, PostingKind
+from billing.models import Lot, LotKind, PostingKind, UsageRecord, Wallet, WalletStatus
 from tests.factories.money import Payer, lease, make_record, settle
 
 DIFFERENCES = """
@@ -64,10 +64,15 @@ def arrive(payer: Payer, amount: int, kind: LotKind = LotKind.PAID, **terms: Any
 
 def spend(payer: Payer, amount: int, *, aggregated: bool = True, **facts: Any) -> dict[str, Any]:
     """One request of this price, settled; what it could not pay is owed. Returns its record."""
-    holder = uuid4()
+    holder, owed = uuid4(), payer.wallet.receivable
     lease(payer, holder, min(amount, payer.wallet.available))
     record = make_record(payer, amount, **facts)
     settle(holder, record)
+    uncollected = UsageRecord.across_all_organizations.get(pk=record["request_id"]).uncollected_nano
+    if payer.wallet.receivable < owed + uncollected:
+        Wallet.objects.filter(pk=payer.organization.pk).update(
+            receivable=owed + uncollected, status=WalletStatus.BLOCKED
+        )
     if aggregated:
         aggregate_batches()
     return record
