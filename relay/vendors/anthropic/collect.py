@@ -10,11 +10,11 @@ from typing import Any
 from relay.contracts import AnswerFrame, ChatAnswer
 from relay.errors import UpstreamFailed
 from relay.vendors.anthropic.response import UNREADABLE, translate_message
-from relay.vendors.anthropic.stream import read_event
+from relay.vendors.anthropic.stream import read_event, read_type
 from relay.vendors.anthropic.usage import merge_usage
 
 # What a delta adds to which field of its block.
-_TEXTS: Mapping[Any, tuple[str, str]] = {
+_TEXTS: Mapping[str, tuple[str, str]] = {
     "text_delta": ("text", "text"),
     "thinking_delta": ("thinking", "thinking"),
     "signature_delta": ("signature", "signature"),
@@ -82,7 +82,7 @@ class AnswerCollector:
             cited = block.get("citations")
             block["citations"] = [*(cited if isinstance(cited, list) else ()), delta.get("citation")]
             return
-        source, target = _TEXTS.get(delta.get("type"), ("", ""))
+        source, target = _TEXTS.get(read_type(delta), ("", ""))
         text = delta.get(source)
         if not isinstance(text, str):
             return

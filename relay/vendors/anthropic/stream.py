@@ -53,13 +53,18 @@ def read_event(payload: bytes) -> dict[str, Any] | None:
     return event
 
 
+def read_type(raw: Mapping[str, Any]) -> str:
+    kind = raw.get("type")
+    return kind if type(kind) is str else ""
+
+
 class _Block:
     """A content block that is being written."""
 
     __slots__ = ("citations", "input", "is_json", "kind", "signature", "start", "texts")
 
     def __init__(self, raw: Mapping[str, Any], start: int) -> None:
-        self.kind = raw.get("type")
+        self.kind = read_type(raw)
         self.start = start  # characters of content before it
         self.is_json = False
         self.input = raw.get("input")
@@ -159,7 +164,7 @@ class AnthropicStreamTranslator:
         if self.done:
             return None
         event = read_event(payload)
-        handler = self._EVENTS.get(event.get("type")) if event else None
+        handler = self._EVENTS.get(read_type(event)) if event else None
         return (handler(self, event) or None) if handler and event else None
 
     def closing(self, usage_for_client: TokenUsage) -> bytes:
@@ -213,7 +218,7 @@ class AnthropicStreamTranslator:
         delta = event.get("delta")
         if type(delta) is not dict:
             return b""
-        reader = self._DELTAS.get(delta.get("type"))
+        reader = self._DELTAS.get(read_type(delta))
         return reader(self, self._index(event), delta) if reader is not None else b""
 
     def _add_text(self, index: int, delta: Mapping[str, Any]) -> bytes:
@@ -324,7 +329,7 @@ class AnthropicStreamTranslator:
         return index if type(index) is int else self._latest
 
     _DELTAS: ClassVar[
-        Mapping[Any, Callable[["AnthropicStreamTranslator", int, Mapping[str, Any]], bytes]]
+        Mapping[str, Callable[["AnthropicStreamTranslator", int, Mapping[str, Any]], bytes]]
     ] = {
         "text_delta": _add_text,
         "input_json_delta": _add_input,
@@ -333,7 +338,7 @@ class AnthropicStreamTranslator:
         "citations_delta": _add_citation,
     }
     # Pings and events that are new to us say nothing to a customer.
-    _EVENTS: ClassVar[Mapping[Any, Callable[["AnthropicStreamTranslator", Mapping[str, Any]], bytes]]] = {
+    _EVENTS: ClassVar[Mapping[str, Callable[["AnthropicStreamTranslator", Mapping[str, Any]], bytes]]] = {
         "message_start": _begin,
         "content_block_start": _start_block,
         "content_block_delta": _continue_block,

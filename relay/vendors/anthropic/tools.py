@@ -42,6 +42,7 @@ def read_tools(body: Mapping[str, Any], traits: ModelTraits, names: ToolNames) -
         )
     choice, allowed = _read_choice(body, function_form=function_form)
     tools = [_tool(tool, f"{field}[{index}]", traits, names) for index, tool in enumerate(declared)]
+    _check_names(tools, field)
     if allowed is not None:
         tools = [tool for tool in tools if tool["name"] in {names.send(name) for name in allowed}]
     _check_choice(choice, tools, traits, names)
@@ -72,6 +73,19 @@ def _tool(tool: Mapping[str, Any], where: str, traits: ModelTraits, names: ToolN
     if function.get("strict") and traits.strict_tools:
         described["strict"] = True
     return keep_cache_control(described, tool if "cache_control" in tool else function, where)
+
+
+def _check_names(tools: list[dict[str, Any]], field: str) -> None:
+    """The vendor refuses two tools of one name, and nobody could tell their calls apart."""
+    seen = set()
+    for tool in tools:
+        if tool["name"] in seen:
+            raise InvalidRequest(
+                f"Invalid '{field}': there are two of the name '{tool['name']}'.",
+                param=field,
+                reason="invalid_value",
+            )
+        seen.add(tool["name"])
 
 
 def _dropped(declared: list[dict[str, Any]], traits: ModelTraits) -> tuple[str, ...]:

@@ -210,7 +210,7 @@ def nested(levels: int, number: str) -> bytes:
 
 
 def test_arguments_nested_deeply_pass_or_are_a_failure_of_the_vendor() -> None:
-    assert translate_answer(nested(400, "1.5"), FRAME).finish_reasons == ("tool_calls",)
+    assert translate_answer(nested(200, "1.5"), FRAME).finish_reasons == ("tool_calls",)
     for payload in (nested(400, "1"), nested(990, "1.5"), nested(5_000, "1")):
         with pytest.raises(UpstreamFailed):
             translate_answer(payload, FRAME)
