@@ -27,6 +27,8 @@ from common.models import ScopeMissing
 # Route → whether its address carries an id that belongs to an organization.
 ROUTES = {
     "overview": False,
+    "credit": False,
+    "redeem_code": False,
     "usage": False,
     "receipt": True,
     "api_keys": False,
@@ -142,7 +144,8 @@ def test_another_organizations_ids_are_not_there(
 
 
 @pytest.mark.parametrize(
-    "route", [name for name, has_id in ROUTES.items() if not has_id and name != "create_key"]
+    "route",
+    [name for name, has_id in ROUTES.items() if not has_id and name not in {"create_key", "redeem_code"}],
 )
 def test_pages_show_nothing_of_another_organization(
     client: Client, tenants: tuple[Tenant, Tenant], route: str

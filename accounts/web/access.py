@@ -12,6 +12,7 @@ from django.shortcuts import render
 from accounts.models import Membership, Organization, Role, User
 
 MANAGES_KEYS = frozenset({Role.OWNER, Role.ADMIN, Role.DEVELOPER})
+MANAGES_MONEY = frozenset({Role.OWNER, Role.ADMIN, Role.BILLING})
 
 Params = ParamSpec("Params")
 
@@ -53,3 +54,19 @@ def key_managers_only(view: View[Params]) -> Callable[..., HttpResponse]:
 
 def may_manage_keys(membership: Membership) -> bool:
     return membership.role in MANAGES_KEYS
+
+
+def money_managers_only(view: View[Params]) -> Callable[..., HttpResponse]:
+    """403 for members whose role may look at money but not move it."""
+
+    @wraps(view)
+    def checked(request: MemberRequest, *args: Params.args, **kwargs: Params.kwargs) -> HttpResponse:
+        if not may_manage_money(request.membership):
+            raise PermissionDenied
+        return view(request, *args, **kwargs)
+
+    return checked
+
+
+def may_manage_money(membership: Membership) -> bool:
+    return membership.role in MANAGES_MONEY

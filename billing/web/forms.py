@@ -40,3 +40,13 @@ class UsageFilterForm(forms.Form):
             since=answers.get("since"),
             until=answers.get("until"),
         )
+
+
+class RedeemForm(forms.Form):
+    code = forms.CharField(
+        label=_("Code"),
+        max_length=80,
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"}
+        ),
+    )

@@ -132,7 +132,7 @@ class ShownReceipt:
     def places(self) -> int:
         """Decimals that every amount fits in: nano-dollars, and what the exact lines need beyond."""
         amounts = [line.amount_nano for line in self.receipt.lines]
-        return 9 + max(0, *(-int(one.normalize().as_tuple().exponent) for one in amounts))
+        return 9 + max([0, *(-int(one.normalize().as_tuple().exponent) for one in amounts)])
 
 
 def show_receipt(record: UsageRecord) -> ShownReceipt:

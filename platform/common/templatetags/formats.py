@@ -111,6 +111,12 @@ def full_day(moment: date) -> str:
 
 
 @register.filter
+def local_day(at: datetime) -> str:
+    """The day of a moment in the person's time zone."""
+    return full_day(timezone.localdate(at))
+
+
+@register.filter
 def moment(at: datetime, precision: str = "minutes") -> SafeString:
     """A <time> in the person's time zone; `precision` "seconds" shows them too."""
     if precision == "seconds":
