@@ -1,5 +1,6 @@
 """The vendor double's HTTP/1.1: requests taken from a buffer, responses rendered as bytes."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -30,7 +31,10 @@ _OTHER_ERROR: tuple[str, str, str | None] = ("Error", "server_error", None)
 
 
 class Head(NamedTuple):
-    """What matters of a request's head. `length` is the body's, in bytes; -1 when it comes in chunks."""
+    """What matters of a request's head. `length` is the body's, in bytes; -1 when it comes in chunks.
+
+    `headers` are all of them, by lower-case name.
+    """
 
     method: str
     path: str
@@ -38,6 +42,7 @@ class Head(NamedTuple):
     closes: bool
     auth_last4: str
     request_id: str | None
+    headers: Mapping[str, str]
 
 
 class Request(NamedTuple):
@@ -78,6 +83,7 @@ def read_head(head: bytes) -> Head:
         closes="close" in headers.get("connection", "").lower(),
         auth_last4=headers.get("authorization", "")[-4:],
         request_id=headers.get("x-request-id") or headers.get("x-client-request-id"),
+        headers=headers,
     )
 
 

@@ -1,0 +1,20 @@
+"""The Anthropic double as a child process of a test."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from typing_extensions import override
+
+from tests.doubles.process import VendorDouble
+
+
+class AnthropicDouble(VendorDouble):
+    """`with AnthropicDouble() as vendor:` starts and stops it."""
+
+    script: ClassVar[Path] = Path(__file__).with_name("anthropic_double.py")
+
+    @property
+    @override
+    def base_url(self) -> str:
+        """What a channel of this vendor takes."""
+        return self.origin
