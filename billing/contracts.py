@@ -140,6 +140,14 @@ class ModelTariffs:
 
 
 @dataclass(frozen=True, slots=True)
+class Dated:
+    """What holds from `since` on, until the next one of a list. None: nothing is for sale."""
+
+    since: datetime
+    tariffs: ModelTariffs | None
+
+
+@dataclass(frozen=True, slots=True)
 class Payer:
     """Who pays for a request: the ids the usage record carries."""
 
