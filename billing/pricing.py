@@ -55,6 +55,17 @@ def price_usage(usage: TokenUsage, tariff: Tariff, tier: str = "") -> int:
     return divide_half_even(total, TOKENS_PER_RATE) + rates.per_request
 
 
+def band_for(tariff: Tariff, prompt_tokens: int, tier: str = "") -> Band | None:
+    """The band that `rates_for` takes the rates from; None: the request is below all of them."""
+    _, bands = _served_at(tariff, tier)
+    return next((band for band in reversed(bands) if prompt_tokens > band.over_prompt_tokens), None)
+
+
+def tier_for(tariff: Tariff, tier: str) -> str:
+    """The tier whose price a request costs: its own where that has one, else "", the default."""
+    return tier if any(one.name == tier for one in tariff.tiers) else ""
+
+
 def rates_for(tariff: Tariff, prompt_tokens: int, tier: str = "") -> Rates:
     """The band the whole request falls into, by its whole prompt, cache included."""
     rates, bands = _served_at(tariff, tier)

@@ -14,9 +14,9 @@ from django.db.models import QuerySet, Sum
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
-from billing.contracts import Rates, TokenUsage
+from billing.contracts import Rates, TokenUsage, Window
 from billing.models import UsageRecord, UsageRollup, Wallet
-from billing.pricing import price_usage, rates_for
+from billing.pricing import band_for, price_at, price_usage, rates_for, tier_for, window_at
 from billing.tariffs import tariff_of
 from common.ids import uuid7_floor
 from common.models import current_organization_id
@@ -78,7 +78,11 @@ class ReceiptLine:
 
 @dataclass(frozen=True)
 class Receipt:
-    """How a charge came about: the lines, their exact sum, one rounding, then what was collected."""
+    """How a charge came about: the lines, their exact sum, one rounding, then what was collected.
+
+    `tier` is the service tier that has a price of its own, else ""; `window` and `over_prompt_tokens` are
+    those that decided, where one did.
+    """
 
     record: UsageRecord
     usage: TokenUsage
@@ -87,6 +91,8 @@ class Receipt:
     per_request_nano: int
     price_nano: int
     over_prompt_tokens: int | None
+    window: Window | None
+    tier: str
 
     @property
     def sum_nano(self) -> Decimal:
@@ -151,20 +157,23 @@ def find_usage(request_id: UUID) -> UsageRecord | None:
 
 
 def receipt_of(record: UsageRecord) -> Receipt:
-    """The charge worked out anew from the record's tokens and the price version it was admitted under."""
+    """The charge worked out anew from what the record keeps: tokens, price version, start, service tier."""
     usage = usage_of(record)
-    tariff = tariff_of(record.retail_version)
-    rates = rates_for(tariff, usage.prompt_tokens)
+    listed = tariff_of(record.retail_version)
+    tariff, tier = price_at(listed, record.started_at), tier_for(listed, record.service_tier)
+    rates = rates_for(tariff, usage.prompt_tokens, tier)
+    band = band_for(tariff, usage.prompt_tokens, tier)
     lines = tuple(_line(usage, rates, name) for name in TOKEN_CLASSES)
-    bands = [one.over_prompt_tokens for one in tariff.bands if one.rates is rates]
     return Receipt(
         record=record,
         usage=usage,
         lines=tuple(line for line in lines if line.tokens),
         tokens_nano=sum((line.amount_nano for line in lines), Decimal(0)),
         per_request_nano=rates.per_request,
-        price_nano=price_usage(usage, tariff),
-        over_prompt_tokens=bands[0] if bands else None,
+        price_nano=price_usage(usage, tariff, tier),
+        over_prompt_tokens=band.over_prompt_tokens if band else None,
+        window=None if tier else window_at(listed, record.started_at),
+        tier=tier,
     )
 
 

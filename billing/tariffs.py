@@ -15,7 +15,7 @@ from typing import Any
 from django.utils import timezone
 
 from accounts.models import Reseller
-from billing.contracts import Band, ModelTariffs, Rates, Tariff, Tier, TokenUsage, Window
+from billing.contracts import Band, Dated, ModelTariffs, Rates, Tariff, Tier, TokenUsage, Window
 from billing.models import RATE_CLASSES, PriceKind, PriceVersion
 from billing.pricing import price_at, price_usage
 
@@ -34,14 +34,6 @@ LOOK_BACK = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 NEVER = datetime.max.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Dated:
-    """What holds from `since` on, until the next of its kind. None: nothing is for sale."""
-
-    since: datetime
-    tariffs: ModelTariffs | None
 
 
 class Timeline:

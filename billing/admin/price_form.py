@@ -1,74 +1,25 @@
-"""The form a price is published through: rates in USD, context bands a line each."""
+"""The form a price is published through: rates in USD; bands, windows and tiers a line each."""
 
-import re
 from typing import Any
 
 from django import forms
-from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from typing_extensions import override
-from unfold.widgets import (
-    UnfoldAdminSelectWidget,
-    UnfoldAdminTextareaWidget,
-    UnfoldAdminTextInputWidget,
-)
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.models import Reseller
+from billing.admin.price_lines import BandsField, TiersField, WindowsField
 from billing.models import RATE_CLASSES, PriceKind, PriceVersion
 from billing.price_shapes import Price
-from common.admin import WRITTEN_USD, USDField
-from common.money import format_nano, parse_nano
+from common.admin import USDField
 
-WRITTEN_BAND = re.compile(r"(?P<over>[1-9]\d{0,11})\s*:\s*(?P<rates>.+)", re.ASCII)
 TOKEN_RATES = tuple(name for name in RATE_CLASSES if name != "per_request")
 
 
 def rate_label(name: str) -> str:
     return str(PriceVersion._meta.get_field(name).verbose_name)  # type: ignore[union-attr] # a column
-
-
-class BandsField(forms.CharField):
-    """Context bands, one a line: "200000: input 2.50, output 15", in USD per 1M tokens."""
-
-    def __init__(self, **options: Any) -> None:
-        widget = UnfoldAdminTextareaWidget(attrs={"rows": 3, "spellcheck": "false"})
-        super().__init__(**{"widget": widget, "required": False, **options})
-
-    @override
-    def to_python(self, value: Any) -> Any:
-        lines = [line.strip() for line in (super().to_python(value) or "").splitlines()]
-        bands = [_read_band(line) for line in lines if line]
-        if len({band["over_prompt_tokens"] for band in bands}) < len(bands):
-            raise ValidationError(_("Each band begins at another number of tokens."))
-        return sorted(bands, key=lambda band: int(band["over_prompt_tokens"]))
-
-    @override
-    def prepare_value(self, value: Any) -> Any:
-        return value if value is None or isinstance(value, str) else "\n".join(map(_written_band, value))
-
-
-def _read_band(line: str) -> dict[str, Any]:
-    """Raises ValidationError."""
-    match = WRITTEN_BAND.fullmatch(line)
-    pairs = [part.split() for part in match["rates"].split(",")] if match else []
-    rates = {
-        pair[0]: parse_nano(pair[1])
-        for pair in pairs
-        if len(pair) == 2 and pair[0] in RATE_CLASSES and WRITTEN_USD.fullmatch(pair[1])
-    }
-    if match is None or len(rates) < len(pairs) or not {"input", "output"} <= rates.keys():
-        raise ValidationError(
-            _("“%(line)s” is not like “200000: input 2.50, output 15”."), params={"line": line}
-        )
-    return {"over_prompt_tokens": int(match["over"]), "rates": rates}
-
-
-def _written_band(band: dict[str, Any]) -> str:
-    rates = ", ".join(f"{name} {format_nano(nano)}" for name, nano in band["rates"].items())
-    return f"{band['over_prompt_tokens']}: {rates}"
 
 
 class PublishPriceForm(forms.Form):
@@ -91,6 +42,28 @@ class PublishPriceForm(forms.Form):
             "prices of the whole request when its prompt is longer than that."
         ),
     )
+    windows = WindowsField(
+        label=_("Time windows"),
+        help_text=_(
+            "One a line in UTC, like “mon-fri 16:30-24:00: input 1.25, output 5”: prices of requests that"
+            " begin then. 22:00-06:00 ends on the next day. The first that is open decides. A line"
+            " “mon-fri 16:30-24:00 over 200000: …” gives the window a band."
+        ),
+    )
+    tiers = TiersField(
+        label=_("Service tiers"),
+        help_text=_(
+            "One a line by the vendor's name, like “flex: input 1.25, output 5”: prices of requests served"
+            " so, at all hours. A line “flex over 200000: …” gives the tier a band."
+        ),
+    )
+    override_reason = forms.CharField(
+        label=_("Reason for the override"),
+        required=False,
+        max_length=500,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text=_("Needed for a price below the vendor cost; it is written to the audit trail."),
+    )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -100,29 +73,18 @@ class PublishPriceForm(forms.Form):
         zone = {"zone": timezone.get_current_timezone_name()}
         self.fields["effective_from"].help_text = gettext("Empty: at once. Time zone: %(zone)s") % zone
 
-    def clean_effective_from(self) -> Any:
-        moment = self.cleaned_data["effective_from"]
-        if moment is not None and moment < timezone.now():
-            raise ValidationError(_("Requests of the past keep their price: choose a time to come."))
-        return moment
-
-    @override
-    def clean(self) -> dict[str, Any]:
-        values = super().clean() or {}
-        same = {name: values.get(name) for name in ("reseller", "model", "kind", "effective_from")}
-        if None not in same.values() and PriceVersion.objects.filter(**same).exists():
-            self.add_error("effective_from", _("There is a price for this moment already."))
-        return values
-
     @property
     def price(self) -> Price:
+        """Raises PriceMalformed."""
         rates = {name: self.cleaned_data[name] for name in RATE_CLASSES}
         given = {name: rate for name, rate in rates.items() if rate is not None}
-        return Price(rates=given, bands=self.cleaned_data["bands"])
+        parts = {name: self.cleaned_data[name] for name in ("bands", "windows", "tiers")}
+        return Price(rates=given, **parts)
 
 
 FIELDSETS = (
     (None, {"fields": ("reseller", "model", "kind", "effective_from")}),
     (_("USD per 1,000,000 tokens"), {"fields": TOKEN_RATES}),
-    (_("Beside tokens and by context"), {"fields": ("per_request", "bands")}),
+    (_("Beside tokens, by context, hour and tier"), {"fields": ("per_request", "bands", "windows", "tiers")}),
+    (_("Below cost"), {"fields": ("override_reason",)}),
 )

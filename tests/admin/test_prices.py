@@ -5,13 +5,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from accounts.models import AuditEvent, Reseller, User
 from accounts.services import ensure_house_reseller
 from billing.models import PriceKind, PriceVersion
-from billing.price_shapes import Price
-from billing.publishing import publish_price
-from billing.tariffs import load_tariff_book
+from billing.tariffs import DAYS, load_tariff_book
 
 DOLLAR = 10**9
 ADD = "/admin/billing/priceversion/add/"
@@ -132,15 +131,106 @@ def test_the_form_begins_with_the_price_it_is_to_replace(admin: Client, price: P
     }
 
 
-def test_time_windows_are_not_lost_unnoticed(admin: Client, house: Reseller) -> None:
-    window = {"days": ["mon"], "from_minute": 30, "to_minute": 510, "rates": {"input": DOLLAR}}
-    price = Price(rates={"input": 2 * DOLLAR, "output": 3 * DOLLAR}, windows=[window])
-    version = publish_price(model="gpt-test", kind=PriceKind.RETAIL, price=price)
-    assert version is not None
-    form = admin.get(ADD, {"after": version.pk}).content.decode()
-    page = admin.get(reverse("admin:billing_priceversion_change", args=[version.pk])).content.decode()
-    assert "Time windows are not carried over" in form
-    assert "mon 00:30-08:30 UTC" in page
+PARTS = {
+    "windows": "mon-fri 22:00-06:00: input 1.5, output 6\nmon-fri 22:00-06:00 over 1000: input 2, output 8",
+    "tiers": "flex: input 1.25, output 5\nflex over 1000: input 2, output 6\npriority: input 5, output 20",
+}
+
+
+def test_windows_and_tiers_are_written_one_a_line(admin: Client, house: Reseller) -> None:
+    admin.post(ADD, typed(house, **PARTS))
+    version = PriceVersion.objects.get()
+    [window] = version.windows
+    assert (window["days"], window["from_minute"], window["to_minute"]) == (list(DAYS[:5]), 1320, 360)
+    assert window["rates"] == {"input": 1_500_000_000, "output": 6 * DOLLAR}
+    assert window["bands"] == [
+        {"over_prompt_tokens": 1000, "rates": {"input": 2 * DOLLAR, "output": 8 * DOLLAR}}
+    ]
+    assert [tier["tier"] for tier in version.tiers] == ["flex", "priority"]
+    assert [len(tier.get("bands", [])) for tier in version.tiers] == [1, 0]
+
+
+def test_the_form_begins_with_windows_and_tiers_as_they_were_written(admin: Client, house: Reseller) -> None:
+    admin.post(ADD, typed(house, **PARTS))
+    form = admin.get(ADD, {"after": PriceVersion.objects.get().pk}).context["form"]
+    assert {name: form[name].value() for name in PARTS} == PARTS
+
+
+@pytest.mark.parametrize(
+    ("field", "lines"),
+    [
+        ("windows", "mon-fri: input 1, output 2"),
+        ("windows", "someday 10:00-12:00: input 1, output 2"),
+        ("windows", "fri-mon 10:00-12:00: input 1, output 2"),
+        ("windows", "mon 10:60-12:00: input 1, output 2"),
+        ("windows", "mon 10:00-24:01: input 1, output 2"),
+        ("windows", "mon 10:00-12:00: input 1"),
+        ("windows", "mon 10:00-12:00 over 5: input 1, output 2"),
+        ("tiers", "Flex: input 1, output 2"),
+        ("tiers", "flex over many: input 1, output 2"),
+        ("tiers", "flex over 5: input 1, output 2"),
+        ("tiers", "input 1, output 2"),
+    ],
+)
+def test_windows_and_tiers_that_cannot_be_read_are_refused(
+    admin: Client, house: Reseller, field: str, lines: str
+) -> None:
+    response = admin.post(ADD, typed(house, **{field: lines}))
+    assert "is not like" in str(response.context["form"].errors[field])
+    assert not PriceVersion.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "lines"),
+    [("windows", "mon 10:00-10:00: input 1, output 2"), ("tiers", "flex: input 1, output 2\n" * 2)],
+)
+def test_parts_that_no_request_could_be_priced_by_are_refused(
+    admin: Client, house: Reseller, field: str, lines: str
+) -> None:
+    assert admin.post(ADD, typed(house, **{field: lines})).context["form"].errors[field]
+    assert not PriceVersion.objects.exists()
+
+
+def test_the_page_of_a_price_says_all_of_it_in_words(admin: Client, house: Reseller) -> None:
+    admin.post(ADD, typed(house, **PARTS, bands="200000: input 9, output 30"))
+    version = PriceVersion.objects.get()
+    admin.post(ADD, typed(house, input="3", effective_from="2090-01-01T00:00"))
+    page = strip_tags(admin.get(_page_of(version)).content.decode()).replace("\N{EN DASH}", "-")
+    for words in (
+        "over 200,000 tokens: input $9.00, output $30.00",
+        "Mon-Fri 22:00-06:00 (next day) UTC: input $1.50, output $6.00",
+        "Mon-Fri 22:00-06:00 (next day) UTC, over 1,000 tokens: input $2.00, output $8.00",
+        "flex: input $1.25, output $5.00",
+        "flex, over 1,000 tokens: input $2.00, output $6.00",
+        "from Jan 1, 2090, 00:00: input $3.00, output $10.00",
+    ):
+        assert words in page
+
+
+def test_a_price_below_cost_asks_for_a_reason_and_takes_it(
+    admin: Client, operator: User, house: Reseller
+) -> None:
+    admin.post(ADD, typed(house, kind="cost", input="3"))
+    refused = admin.post(ADD, typed(house))
+    [error] = refused.context["form"].errors["override_reason"]
+    assert "gpt-test, input: the retail price of USD 2.5 is below the vendor cost of USD 3" in error
+    assert PriceVersion.objects.count() == 1
+    admin.post(ADD, typed(house, override_reason="Launch offer"), REMOTE_ADDR="192.0.2.7")
+    version = PriceVersion.objects.get(kind=PriceKind.RETAIL)
+    event = AuditEvent.objects.get(action="price_version.override")
+    assert (event.actor, event.ip, event.reason) == (operator, "192.0.2.7", "Launch offer")
+    assert "Launch offer" in admin.get(_page_of(version)).content.decode()
+
+
+def test_a_slip_of_the_unit_is_refused_on_the_form(admin: Client, house: Reseller) -> None:
+    admin.post(ADD, typed(house, kind="cost"))
+    response = admin.post(ADD, typed(house, input="0.0000025", override_reason="Sure"))
+    [error] = response.context["form"].non_field_errors()
+    assert "not between a hundredth and a hundred times" in error
+
+
+def _page_of(version: PriceVersion) -> str:
+    return reverse("admin:billing_priceversion_change", args=[version.pk])
 
 
 def test_lists_can_be_narrowed_to_what_is_in_force(admin: Client, house: Reseller) -> None:
