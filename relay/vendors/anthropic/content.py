@@ -43,7 +43,7 @@ def keep_cache_control(block: Block, source: Mapping[str, Any], where: str) -> B
     wanted = source.get("cache_control")
     if wanted is None:
         return block
-    param = f"{where}.cache_control"
+    param = f"{where}.cache_control" if where else "cache_control"
     if not isinstance(wanted, dict) or wanted.get("type") != "ephemeral":
         raise InvalidRequest(
             f"Invalid '{param}': expected an object of the type 'ephemeral'.",

@@ -99,6 +99,12 @@ class _Builder:
         if isinstance(refusal, str) and refusal.strip():
             said.append(text_block(refusal))
         said += self._calls(message)
+        if not said and message.get("audio"):
+            raise InvalidRequest(
+                f"Unsupported value: '{where}.audio': this model cannot hear what was said there.",
+                param=f"{where}.audio",
+                reason="unsupported_value",
+            )
         if said and self._thoughts is not None:
             said = [*self._thoughts.of(message), *said]
         self._append("assistant", said)

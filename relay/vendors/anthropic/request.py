@@ -12,7 +12,7 @@ import orjson
 from relay.capabilities import ModelTraits
 from relay.contracts import ChatRequest, UpstreamRequest
 from relay.errors import InvalidRequest
-from relay.vendors.anthropic.content import text_block
+from relay.vendors.anthropic.content import keep_cache_control, text_block
 from relay.vendors.anthropic.messages import Conversation, read_conversation
 from relay.vendors.anthropic.names import ToolNames
 from relay.vendors.anthropic.schema import answer_schema, tool_schema
@@ -46,6 +46,7 @@ _BEST_EFFORT: Mapping[str, Any] = {
     "chat_template_kwargs": {},
     "reasoning": {},
 }
+_SPEAKERS = frozenset({"system", "developer", "user", "assistant"})
 _SERVICE_TIERS: Mapping[str, str] = {"auto": "auto", "default": "standard_only"}
 _LEAST_TOP_P_WITH_THINKING = 0.95
 
@@ -211,12 +212,15 @@ class _Build:
     def _put_rest(self, user_id: str | None) -> None:
         body = self._body
         self._put_stops(body.get("stop") or [])
+        keep_cache_control(self._out, body, "")
         if user_id is not None:
             self._out["metadata"] = {"user_id": user_id}
         elif body.get("user"):
             self._dropped.append("user")
         if body.get("service_tier") in _SERVICE_TIERS:
             self._out["service_tier"] = _SERVICE_TIERS[body["service_tier"]]
+        if any(message.get("name") and message["role"] in _SPEAKERS for message in body["messages"]):
+            self._dropped.append("messages[].name")
         self._dropped += [
             name
             for name, neutral in _BEST_EFFORT.items()

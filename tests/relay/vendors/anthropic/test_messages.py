@@ -338,6 +338,14 @@ def test_audio_is_refused_by_its_place() -> None:
     assert (error.param, error.wire_code) == ("messages[0].content[1]", "unsupported_value")
 
 
+def test_an_earlier_answer_in_audio_is_refused_unless_its_text_is_there() -> None:
+    spoken = {"role": "assistant", "audio": {"id": "audio_1"}}
+    with pytest.raises(InvalidRequest) as caught:
+        build_unchecked([*HELLO, spoken, *HELLO], model=SONNET_4_5)
+    assert caught.value.param == "messages[1].audio"
+    assert turns([*HELLO, {**spoken, "content": "Hi"}, *HELLO])[1] == ("assistant", ["text"])
+
+
 # Cache breakpoints
 
 

@@ -462,3 +462,16 @@ def test_a_forced_tool_rules_out_thinking(model: str) -> None:
 @pytest.mark.parametrize(("tier", "given"), [("auto", "auto"), ("default", "standard_only")])
 def test_service_tiers(tier: str, given: str) -> None:
     assert sent(service_tier=tier)["service_tier"] == given
+
+
+def test_names_of_speakers_are_left_out_and_named() -> None:
+    request = build([{"role": "user", "content": "Hi", "name": "anna"}])
+    assert b"anna" not in request.body
+    assert request.dropped == ("messages[].name",)
+    named_tool = [*HELLO, calls("c1"), {**result("c1"), "name": "f"}]
+    assert build(named_tool).dropped == ()
+
+
+def test_a_breakpoint_for_the_whole_request_goes_on() -> None:
+    assert sent(cache_control={"type": "ephemeral"})["cache_control"] == {"type": "ephemeral"}
+    assert refused(cache_control={"type": "x"}).param == "cache_control"
