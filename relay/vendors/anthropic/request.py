@@ -85,6 +85,8 @@ def _refuse_unsupported(chat: ChatRequest) -> None:
         _refuse("logprobs", "this model gives no log probabilities", "unsupported_parameter")
     if "audio" in (body.get("modalities") or ()):
         _refuse("modalities", "this model answers in text only", "unsupported_value")
+    if body.get("service_tier") not in (None, *_SERVICE_TIERS):
+        _refuse("service_tier", "this model is served in its default tier only", "unsupported_value")
 
 
 def _refuse(param: str, problem: str, reason: str) -> NoReturn:

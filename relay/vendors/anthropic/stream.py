@@ -32,7 +32,7 @@ from relay.vendors.anthropic.answers import read_citation, read_refusal, read_st
 from relay.vendors.anthropic.errors import stream_failure
 from relay.vendors.anthropic.json_text import JsonText
 from relay.vendors.anthropic.thinking import mark_block, remember_thoughts
-from relay.vendors.anthropic.usage import merge_usage, read_usage
+from relay.vendors.anthropic.usage import merge_usage, read_service_tier, read_usage
 
 _UNREADABLE = "The model's vendor sent a part of the answer that cannot be read."
 _NOTHING: dict[str, Any] = {}
@@ -153,6 +153,10 @@ class AnthropicStreamTranslator:
             return report
         usage = replace(report.usage, output_tokens=report.usage.output_tokens + missing)
         return ReportedUsage(usage, clamped=report.clamped)
+
+    @property
+    def service_tier(self) -> str:
+        return read_service_tier(self._usage)
 
     @property
     def usage(self) -> TokenUsage | None:

@@ -26,6 +26,14 @@ def merge_usage(known: dict[str, Any], raw: object) -> None:
         known.update((name, value) for name, value in raw.items() if value is not None)
 
 
+def read_service_tier(raw: object) -> str:
+    """The tier that was used, in OpenAI's word for the usual one; empty if the vendor did not say."""
+    tier = raw.get("service_tier") if isinstance(raw, dict) else None
+    if not isinstance(tier, str):
+        return ""
+    return "default" if tier == "standard" else tier
+
+
 class _Counts:
     """Reads one report, whose fields may be missing, null, negative or nonsense."""
 

@@ -1,5 +1,6 @@
 """What a customer's parameters become at Anthropic, refused or left out where it has none."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -462,6 +463,17 @@ def test_a_forced_tool_rules_out_thinking(model: str) -> None:
 @pytest.mark.parametrize(("tier", "given"), [("auto", "auto"), ("default", "standard_only")])
 def test_service_tiers(tier: str, given: str) -> None:
     assert sent(service_tier=tier)["service_tier"] == given
+
+
+@pytest.mark.parametrize("tier", ["flex", "priority"])
+def test_tiers_the_vendor_does_not_sell_by_the_request_are_refused(tier: str) -> None:
+    chat = parse_request(orjson.dumps({"model": "m", "messages": HELLO}))
+    chat = replace(chat, body={**chat.body, "service_tier": tier})
+    with pytest.raises(InvalidRequest) as caught:
+        build_request(
+            chat, upstream_model="m", traits=TRAITS[OPUS_5], max_output_tokens=9, memory={}, user_id=None
+        )
+    assert (caught.value.param, caught.value.wire_code) == ("service_tier", "unsupported_value")
 
 
 def test_names_of_speakers_are_left_out_and_named() -> None:

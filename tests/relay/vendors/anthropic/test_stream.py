@@ -402,6 +402,11 @@ def test_a_second_beginning_changes_nothing() -> None:
     assert played.translator.usage == TokenUsage(input_tokens=10, output_tokens=7)
 
 
+def test_the_tier_that_was_used_shows() -> None:
+    assert Played(THINKING).translator.service_tier == "default"
+    assert Played(CITED).translator.service_tier == ""
+
+
 def test_another_model_than_the_one_asked_for_shows() -> None:
     frame = replace(FRAME, model_fallback="claude-opus-4-5")
     assert Played(TEXT_AND_TOOL, frame=frame).translator.upstream_model == "claude-x-20260101"

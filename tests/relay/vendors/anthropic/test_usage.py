@@ -7,6 +7,7 @@ import pytest
 from billing.contracts import TokenUsage
 from relay.contracts import ReportedUsage
 from relay.vendors.anthropic import read_usage
+from relay.vendors.anthropic.usage import read_service_tier
 
 
 def reported(**counts: Any) -> ReportedUsage:
@@ -84,3 +85,16 @@ def test_an_explicit_zero_is_a_fact() -> None:
 
 def test_whole_decimals_are_counts() -> None:
     assert reported(input_tokens=12.0).usage.input_tokens == 12
+
+
+@pytest.mark.parametrize(
+    ("raw", "tier"),
+    [
+        ({"service_tier": "standard"}, "default"),
+        ({"service_tier": "priority"}, "priority"),
+        ({}, ""),
+        (None, ""),
+    ],
+)
+def test_the_tier_that_was_used(raw: object, tier: str) -> None:
+    assert read_service_tier(raw) == tier
