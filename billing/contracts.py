@@ -149,11 +149,12 @@ class Dated:
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """Who pays for a request: the ids the usage record carries."""
+    """Who pays for a request: the ids the usage record carries, and the member behind the API key."""
 
     organization_id: int
     reseller_id: int
     api_key_id: int
+    member_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,24 +172,38 @@ class Demand:
     max_output_tokens: int | None
     model_max_output_tokens: int
     choices: int = 1
+    service_tier: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBudget:
+    """The part of a hold that a budget bears, and the period it is charged to."""
+
+    budget_id: int
+    period_id: int
+    generation: int
 
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """Credit kept aside for one request, and the prices it was admitted under."""
+    """Credit kept aside for one request, and what it was admitted under: prices and a moment."""
 
     request_id: UUID
     payer: Payer
     model: str
     tariffs: ModelTariffs
+    admitted_at: datetime
     amount_nano: int
     max_output_tokens: int
+    service_tier: str
     lease_generation: int
+    budgets: tuple[HeldBudget, ...] = ()
     is_open: bool = True
 
 
 class UsageSource(StrEnum):
     REPORTED = "reported"
+    CLAMPED = "clamped"
     ESTIMATED = "estimated"
     NONE = "none"
 
@@ -205,7 +220,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a request used, as the usage record keeps it."""
+    """What a request used, as the usage record keeps it. `service_tier` as the vendor named it, or ""."""
 
     usage: TokenUsage
     source: UsageSource
@@ -213,9 +228,9 @@ class Outcome:
     channel: str
     upstream_model: str
     is_stream: bool
-    started_at: datetime
     first_output_at: datetime | None
     ended_at: datetime
+    service_tier: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +246,25 @@ class CreditRefused(AppError):
 
     code = "credit_refused"
     http_status = 429
+
+
+class BudgetExceeded(CreditRefused):
+    """A budget cannot carry the request's worst case. `subject` is whose ("organization", "member",
+    "api_key"), `period` how long ("day", "month", "total")."""
+
+    code = "budget_exceeded"
+
+    def __init__(self, message: str, *, subject: str, period: str) -> None:
+        super().__init__(message)
+        self.subject = subject
+        self.period = period
+
+
+class TierNotPriced(AppError):
+    """The model has no price for the service tier that was asked for, so it cannot be served there."""
+
+    code = "service_tier_not_priced"
+    http_status = 400
 
 
 class PriceMissing(AppError):

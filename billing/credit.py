@@ -1,4 +1,4 @@
-"""The credit that this process holds of each wallet: arithmetic in memory, no I/O.
+"""The credit that this process holds of a wallet or a budget: arithmetic in memory, no I/O.
 
 `free` is what the open lease still allows, after every open hold and every charge that is under way. It may
 turn negative when a request cost more than its hold; then nothing is admitted until the lease grows.
@@ -16,10 +16,10 @@ REFUSAL_MEMORY_S = 0.25
 
 @dataclass(slots=True, eq=False)
 class Credit:
-    """One wallet's lease in this process. `generation` grows when the lease ends: holds of an ended lease
-    give nothing back to the next one."""
+    """One lease in this process. `generation` grows when the lease ends: holds of an ended lease give
+    nothing back to the next one."""
 
-    organization_id: int
+    owner_id: int
     free: int = 0
     wallet_free: int = 0
     deadline: float = 0.0
@@ -70,6 +70,15 @@ class Credit:
         """Whether the wallet could not carry as much a moment ago: an empty wallet under fire costs no
         query each time."""
         return now < self.refused_until and need >= self.refused_need
+
+    def forget_refusal(self) -> None:
+        self.refused_until = 0.0
+
+    def give_up_idle(self) -> int:
+        """What nobody here needs now, for a process that does."""
+        idle = max(0, self.free) if self.has_lease() else 0
+        self.free -= idle
+        return idle
 
     def grow(self, granted: int, wallet_free: int, deadline: float) -> None:
         """The database's answer; nothing granted leaves the lease as it is."""

@@ -1,34 +1,38 @@
 """All that the relay may ask of money: hold, release, settle. One `Gate` per process.
 
 Holds are taken from credit leased to this process, so that a warm request touches no database until it is
-settled. What this module must keep true: credit is taken from memory before anything is sent upstream, and
-given back only after the charge is committed or nothing is owed.
+settled. A request is held against its organization's wallet and every budget that bounds it, or against none.
+What this module must keep true: credit is taken from memory before anything is sent upstream, and given back
+only after the charge is committed or nothing is owed.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import psycopg
 import structlog
 from django.conf import settings
 
+from billing.budget_book import BudgetBook, load_budget_book
 from billing.contracts import (
+    BudgetExceeded,
     CreditRefused,
     Demand,
+    HeldBudget,
     Hold,
     ModelTariffs,
     MoneyUnavailable,
     Outcome,
+    Payer,
     PriceMissing,
-    TokenUsage,
+    TierNotPriced,
     UsageCharge,
 )
-from billing.credit import Credit
-from billing.pricing import affordable_output, price_usage, worst_price
+from billing.holds import has_tier, least_price, price_of, usage_record, what_fits, worst_case
+from billing.purses import BudgetPurse, Purse, WalletPurse, least_share
 from billing.tariffs import TariffBook, load_tariff_book
 from billing.writer import MoneyWriter, Rows
 from common.database import read_in_thread
@@ -42,27 +46,24 @@ KEEP_EVERY_S = 1.0
 SETTLE_WAIT_S = 20.0
 LEASE_WAIT_S = 5.0
 LEASE_TRIES = 4
-LEAST_USEFUL_OUTPUT = 256
-
-RENEW = """
-UPDATE billing_lease l SET expires_at = clock_timestamp() + make_interval(secs => %s)
-FROM billing_wallet w
-WHERE w.organization_id = l.wallet_id AND w.status = 'active'
-  AND l.holder = %s AND l.state = 'open' AND l.wallet_id = ANY(%s)
-RETURNING l.wallet_id
-"""
-USAGE_CLASSES = tuple(field.name for field in fields(TokenUsage))
+RECALL_TRIES = 6
+RECALL_WAIT_S = 0.05
 
 log = structlog.get_logger(__name__)
 
 
 class Gate:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.tell: Callable[[str, str], None] = _tell_nobody
         self._clock = clock
-        self._writer = MoneyWriter(holder=uuid4(), spool_folder=settings.SPOOL_FOLDER)
-        self._credits: dict[int, Credit] = {}
+        self._writer = MoneyWriter(
+            holder=uuid4(), spool_folder=settings.SPOOL_FOLDER, on_blocked=self._wallet_blocked
+        )
+        self._credits: dict[int, WalletPurse] = {}
+        self._budgets: dict[int, BudgetPurse] = {}
         self._locks: dict[int, asyncio.Lock] = {}
         self._tariffs = TariffBook({}, None)
+        self._budget_book = BudgetBook({})
         self._keeper: asyncio.Task[None] | None = None
         self._renewed_at = 0.0
         self._renewal: asyncio.Future[Rows] | None = None
@@ -70,6 +71,7 @@ class Gate:
 
     async def start(self) -> None:
         await self.refresh_prices()
+        await self.refresh_budgets()
         self._writer.start()
         self._keeper = asyncio.create_task(self._keep())
 
@@ -77,44 +79,61 @@ class Gate:
         """Call it when no request is open: gives every lease back."""
         if self._keeper is not None:
             self._keeper.cancel()
-        for credit in self._credits.values():
-            if credit.has_lease():
-                self._return_lease(credit)
+        for purse in self._purses():
+            if purse.has_lease():
+                self._return_lease(purse)
         await self._writer.stop()
 
     async def refresh_prices(self) -> None:
-        """Take over the price versions that are in force now."""
+        """Take over the price versions that are in force now, and those to come."""
         self._tariffs = await read_in_thread(load_tariff_book)
+
+    async def refresh_budgets(self) -> None:
+        """Take over which budgets there are; what is spent of them is leased, not read."""
+        self._budget_book = await read_in_thread(load_budget_book)
 
     def has_price(self, reseller_id: int, model: str) -> bool:
         return self._tariffs.find(reseller_id, model) is not None
 
     async def open_hold(self, demand: Demand) -> Hold:
-        """Keep the worst case aside. Raises PriceMissing, CreditRefused, MoneyUnavailable."""
-        tariffs = self._tariffs.find(demand.payer.reseller_id, demand.model)
-        if tariffs is None:
-            raise PriceMissing(f"{demand.model} has no price")
+        """Keep the worst case aside. Raises PriceMissing, TierNotPriced, CreditRefused, MoneyUnavailable."""
         if self._writer.is_stuck:
             raise MoneyUnavailable("what is finished cannot be written down; no new work meanwhile")
-        credit = self._credit_of(demand.payer.organization_id)
-        credit.open_requests += 1  # from here on the keeper leaves this credit alone
+        moment = datetime.now(UTC)
+        tariffs = self._tariffs_of(demand, moment)
+        purses = self._purses_of(demand.payer)
+        for purse in purses:
+            purse.open_requests += 1  # from here on the keeper leaves this credit alone
         try:
-            amount, limit = _worst_case(demand, tariffs, credit)
-            if not credit.admits(amount, self._clock()):
-                amount, limit = await self._enlarge_in_turn(demand, tariffs, credit)
+            amount, limit = worst_case(demand, tariffs, least_share(purses))
+            if not _admit(purses, amount, self._clock()):
+                amount, limit = await self._enlarge_in_turn(demand, tariffs, purses)
         except BaseException:
-            credit.open_requests -= 1
+            for purse in purses:
+                purse.open_requests -= 1
             raise
-        credit.take(amount, self._clock())
+        for purse in purses:
+            purse.take(amount, self._clock())
         return Hold(
             request_id=demand.request_id,
             payer=demand.payer,
             model=demand.model,
             tariffs=tariffs,
+            admitted_at=moment,
             amount_nano=amount,
             max_output_tokens=limit,
-            lease_generation=credit.generation,
+            service_tier=demand.service_tier,
+            lease_generation=purses[0].generation,
+            budgets=tuple(map(_held, purses[1:])),
         )
+
+    def _tariffs_of(self, demand: Demand, moment: datetime) -> ModelTariffs:
+        tariffs = self._tariffs.find(demand.payer.reseller_id, demand.model, moment)
+        if tariffs is None:
+            raise PriceMissing(f"{demand.model} has no price")
+        if demand.service_tier and not has_tier(tariffs.retail, demand.service_tier):
+            raise TierNotPriced(f"{demand.model} has no price for {demand.service_tier}")
+        return tariffs
 
     def release(self, hold: Hold) -> None:
         """Nothing is owed: the whole hold is free again. Releasing twice changes nothing."""
@@ -128,10 +147,9 @@ class Gate:
         Raises MoneyUnavailable when the commit takes too long; the record stays queued and is written as
         soon as the database answers.
         """
-        price = price_usage(outcome.usage, hold.tariffs.retail)
-        cost = price_usage(outcome.usage, hold.tariffs.cost) if hold.tariffs.cost else 0
+        record = usage_record(hold, outcome)
+        price = record["price_nano"]
         hold.is_open = False  # from here on the record decides, however the wait ends
-        record = _record(hold, outcome, price, cost)
         written = self._writer.settle(record, lambda: self._close(hold, charge=price))
         self._unwritten[written] = self._clock()
         try:
@@ -140,76 +158,145 @@ class Gate:
             raise MoneyUnavailable("the charge could not be written down") from error
         finally:
             del self._unwritten[written]
-        return UsageCharge(charge_nano=price, cost_nano=cost)
+        return UsageCharge(charge_nano=price, cost_nano=record["cost_nano"])
 
-    def _credit_of(self, organization_id: int) -> Credit:
-        credit = self._credits.get(organization_id)
-        if credit is None:
-            credit = self._credits[organization_id] = Credit(organization_id)
-        return credit
+    def wallet_changed(self, organization_id: int) -> None:
+        """Somebody blocked, froze, thawed or filled a wallet: ask again before anything else is admitted."""
+        purse = self._credits.get(organization_id)
+        if purse is None:
+            return
+        purse.forget_refusal()
+        if purse.has_lease():
+            self._renew_these(WalletPurse, [purse], self._clock())
+
+    def _wallet_blocked(self, organization_id: int) -> None:
+        purse = self._credits.get(organization_id)
+        if purse is not None and purse.has_lease():
+            self.wallet_changed(organization_id)
+            self.tell("wallet", str(organization_id))
+
+    def give_back_idle(self, purse_name: str) -> None:
+        """Another process needs what lies idle here."""
+        for purse in self._purses():
+            if purse.name == purse_name and (idle := purse.give_up_idle()):
+                statement, values = purse.give_back_part(self._writer.holder, idle)
+                self._writer.call(statement, *values).add_done_callback(_log_failure("idle_not_given_back"))
+
+    def _purses(self) -> list[Purse]:
+        return [*self._credits.values(), *self._budgets.values()]
+
+    def _purses_of(self, payer: Payer) -> list[Purse]:
+        """The wallet first, then the budgets that bound this key, in order of their ids."""
+        wallet = self._wallet_of(payer.organization_id)
+        budgets = self._budget_book.of(payer)
+        if not budgets:
+            return [wallet]
+        return [wallet, *(self._budget_of(budget.budget_id) for budget in budgets)]
+
+    def _wallet_of(self, organization_id: int) -> WalletPurse:
+        purse = self._credits.get(organization_id)
+        if purse is None:
+            purse = self._credits[organization_id] = WalletPurse(organization_id)
+        return purse
+
+    def _budget_of(self, budget_id: int) -> BudgetPurse:
+        purse = self._budgets.get(budget_id)
+        if purse is None:
+            purse = self._budgets[budget_id] = BudgetPurse(budget_id)
+        return purse
 
     def _close(self, hold: Hold, *, charge: int) -> None:
-        credit = self._credit_of(hold.payer.organization_id)
-        credit.open_requests -= 1
-        credit.give_back(hold.amount_nano, charge, hold.lease_generation)
+        wallet = self._wallet_of(hold.payer.organization_id)
+        wallet.open_requests -= 1
+        wallet.give_back(hold.amount_nano, charge, hold.lease_generation)
         if charge:
-            credit.note_spending(charge, self._clock())
+            wallet.note_spending(charge, self._clock())
+        for held in hold.budgets:
+            self._close_budget(held, hold.amount_nano, charge)
+
+    def _close_budget(self, held: HeldBudget, amount: int, charge: int) -> None:
+        purse = self._budget_of(held.budget_id)
+        purse.open_requests -= 1
+        if purse.period_id == held.period_id:  # otherwise it was charged to a period that is over
+            purse.give_back(amount, charge, held.generation)
+            if charge:
+                purse.note_spending(charge, self._clock())
 
     async def _enlarge_in_turn(
-        self, demand: Demand, tariffs: ModelTariffs, credit: Credit
+        self, demand: Demand, tariffs: ModelTariffs, purses: Sequence[Purse]
     ) -> tuple[int, int]:
         """One at a time for each wallet, and not for ever where the database neither answers nor fails."""
         try:
             async with asyncio.timeout(LEASE_WAIT_S):
-                async with self._locks.setdefault(credit.organization_id, asyncio.Lock()):
-                    return await self._enlarge(demand, tariffs, credit)
+                async with self._locks.setdefault(demand.payer.organization_id, asyncio.Lock()):
+                    return await self._enlarge(demand, tariffs, purses)
         except (TimeoutError, psycopg.Error) as error:
             raise MoneyUnavailable("credit cannot be checked right now") from error
 
-    async def _enlarge(self, demand: Demand, tariffs: ModelTariffs, credit: Credit) -> tuple[int, int]:
+    async def _enlarge(
+        self, demand: Demand, tariffs: ModelTariffs, purses: Sequence[Purse]
+    ) -> tuple[int, int]:
         """Lease enough for `demand`; returns what to hold and the output limit it pays."""
-        least = _least(demand, tariffs)
-        most = _price_of(demand, tariffs, demand.max_output_tokens or demand.model_max_output_tokens)
+        least = least_price(demand, tariffs)
+        most = price_of(demand, tariffs, demand.max_output_tokens or demand.model_max_output_tokens)
         for _ in range(LEASE_TRIES):  # while we wait, warm requests may take what we count on
-            amount, limit = _worst_case(demand, tariffs, credit)
-            if credit.admits(amount, self._clock()):  # the one before us in the lock leased enough
+            amount, limit = worst_case(demand, tariffs, least_share(purses))
+            if _admit(purses, amount, self._clock()):  # the one before us in the lock leased enough
                 return amount, limit
-            if credit.was_refused(least, self._clock()):
-                break
-            if credit.has_lease() and self._clock() >= credit.deadline:
-                self._return_lease(credit)
-            granted = await self._lease(credit, max(0, least - credit.free), credit.wanted(most))
-            amount, limit = _what_fits(demand, tariffs, credit)
-            if credit.admits(max(amount, least), self._clock()):
+            for purse in purses:
+                if not purse.admits(amount, self._clock()) and not await self._fill(purse, least, most):
+                    raise self._refusal(demand, purse)
+            amount, limit = what_fits(demand, tariffs, least_share(purses), _free(purses))
+            if _admit(purses, max(amount, least), self._clock()):
                 return amount, limit
-            if not granted:
-                credit.note_refusal(least, self._clock())
-                break
-        raise CreditRefused("the balance does not cover this request")
+        raise CreditRefused("others are spending what this request needs")
 
-    async def _lease(self, credit: Credit, need: int, wanted: int) -> int:
-        """What the wallet gave. Raises psycopg.Error.
+    async def _fill(self, purse: Purse, least: int, most: int) -> bool:
+        """Lease at least what the shortest answer needs; ask others for theirs before giving up."""
+        now = self._clock()
+        if purse.was_refused(least, now):
+            return False
+        if purse.has_lease() and purse.is_over(now):
+            self._return_lease(purse)
+        granted, with_others = await self._lease(purse, least, most)
+        if with_others and not granted:
+            self.tell("recall", purse.name)
+        for _ in range(RECALL_TRIES):
+            if granted or not with_others:
+                break
+            await asyncio.sleep(RECALL_WAIT_S)
+            granted, with_others = await self._lease(purse, least, most)
+        if granted or purse.admits(least, self._clock()):
+            return True
+        purse.note_refusal(least, self._clock())
+        return False
+
+    def _refusal(self, demand: Demand, purse: Purse) -> CreditRefused:
+        for budget in self._budget_book.of(demand.payer):
+            if isinstance(purse, BudgetPurse) and purse.owner_id == budget.budget_id:
+                return BudgetExceeded(
+                    "a budget does not cover this request", subject=budget.subject, period=budget.period
+                )
+        return CreditRefused("the balance does not cover this request")
+
+    async def _lease(self, purse: Purse, least: int, most: int) -> tuple[int, int]:
+        """What was granted, and what others hold. Raises psycopg.Error.
 
         It counts from the moment the answer is there, whether or not somebody still waits for it: the
         charges that come after it are taken from it.
         """
-        asked_at, generation = self._clock(), credit.generation
+        asked_at, generation = self._clock(), purse.generation
+        need = min(max(0, least - purse.free), MOST_NANO)
+        statement, values = purse.lease(
+            self._writer.holder, need, min(purse.wanted(most), MOST_NANO), LEASE_S
+        )
 
         def take_over(rows: Rows) -> None:
-            [[granted, wallet_free]] = rows
-            if credit.generation == generation:
-                credit.grow(granted, wallet_free or 0, asked_at + LEASE_S - LEASE_MARGIN_S)
+            if purse.generation == generation:
+                purse.take_over(rows, asked_at, LEASE_S - LEASE_MARGIN_S)
 
-        [[granted, _]] = await self._writer.call(
-            "SELECT granted, free FROM billing_lease_credit(%s, %s, %s, %s, %s)",
-            credit.organization_id,
-            self._writer.holder,
-            min(need, MOST_NANO),
-            min(wanted, MOST_NANO),
-            LEASE_S,
-            on_rows=take_over,
-        )
-        return int(granted)
+        rows = await self._writer.call(statement, *values, on_rows=take_over)
+        return (rows[0][0], rows[0][2]) if rows else (0, 0)
 
     async def _keep(self) -> None:
         while True:
@@ -220,14 +307,20 @@ class Gate:
         """Waits for nothing: while the database does not answer, those who wait must still be told."""
         now = self._clock()
         self._end_long_waits(now)
-        for credit in list(self._credits.values()):
-            if credit.open_requests == 0 and now - credit.last_used > IDLE_RETURN_S:
-                if credit.has_lease():
-                    self._return_lease(credit)
-                self._credits.pop(credit.organization_id, None)
-                self._locks.pop(credit.organization_id, None)
+        for purse in self._purses():
+            if purse.open_requests == 0 and now - purse.last_used > IDLE_RETURN_S:
+                if purse.has_lease():
+                    self._return_lease(purse)
+                self._forget(purse)
         if now - self._renewed_at >= RENEW_EVERY_S and (self._renewal is None or self._renewal.done()):
             self._renewal = self._renew(now)
+
+    def _forget(self, purse: Purse) -> None:
+        if isinstance(purse, WalletPurse):
+            self._credits.pop(purse.owner_id, None)
+            self._locks.pop(purse.owner_id, None)
+        else:
+            self._budgets.pop(purse.owner_id, None)
 
     def _end_long_waits(self, now: float) -> None:
         """Whoever waits for a commit too long hears that it will come later; the record stays queued."""
@@ -235,40 +328,42 @@ class Gate:
             if now - asked_at > SETTLE_WAIT_S and not written.done():
                 written.set_exception(MoneyUnavailable("the charge is not written down yet"))
 
-    def _return_lease(self, credit: Credit) -> None:
-        credit.end()
-        returned = self._writer.call(
-            "SELECT billing_end_lease(%s, %s, 'closed', NULL)",
-            credit.organization_id,
-            self._writer.holder,
-        )
-        returned.add_done_callback(_log_failure("lease_not_returned"))
+    def _return_lease(self, purse: Purse) -> None:
+        statement, values = purse.give_back_all(self._writer.holder)
+        purse.end()
+        self._writer.call(statement, *values).add_done_callback(_log_failure("lease_not_returned"))
 
     def _renew(self, now: float) -> asyncio.Future[Rows] | None:
-        """Leases that this process knows of, of wallets that are not blocked; what else stands under its name
-        (a grant whose answer was lost, a return that failed) must expire."""
-        leased = {credit: credit.generation for credit in self._credits.values() if credit.has_lease()}
+        """Leases that this process knows of, and only where credit may still be spent; what else stands under
+        its name (a grant whose answer was lost, a return that failed) must expire."""
+        wallets = self._renew_these(WalletPurse, self._credits.values(), now)
+        return self._renew_these(BudgetPurse, self._budgets.values(), now) or wallets
+
+    def _renew_these(
+        self, kind: type[Purse], purses: Iterable[Purse], now: float
+    ) -> asyncio.Future[Rows] | None:
+        leased = {purse: purse.generation for purse in purses if purse.has_lease()}
         if not leased:
             return None
         renewal = self._writer.call(
-            RENEW,
+            kind.RENEW,
             LEASE_S,
             self._writer.holder,
-            [credit.organization_id for credit in leased],
+            [purse.row_id for purse in leased],
             on_rows=lambda rows: self._renewed(now, leased, {row[0] for row in rows}),
         )
         renewal.add_done_callback(_log_failure("leases_not_renewed"))
         return renewal
 
-    def _renewed(self, now: float, leased: Mapping[Credit, int], still_open: set[int]) -> None:
+    def _renewed(self, now: float, leased: Mapping[Purse, int], still_open: set[int]) -> None:
         self._renewed_at = now
-        for credit, generation in leased.items():
-            if credit.generation != generation:
+        for purse, generation in leased.items():
+            if purse.generation != generation:
                 continue
-            if credit.organization_id in still_open:
-                credit.deadline = now + LEASE_S - LEASE_MARGIN_S
+            if purse.row_id in still_open:
+                purse.deadline = now + LEASE_S - LEASE_MARGIN_S
             else:
-                self._return_lease(credit)
+                self._return_lease(purse)
 
 
 def prices_in_force() -> TariffBook:
@@ -276,70 +371,20 @@ def prices_in_force() -> TariffBook:
     return load_tariff_book()
 
 
-def _worst_case(demand: Demand, tariffs: ModelTariffs, credit: Credit) -> tuple[int, int]:
-    """What to hold, and the output tokens per choice that it pays for certain."""
-    if demand.max_output_tokens is not None:
-        return _price_of(demand, tariffs, demand.max_output_tokens), demand.max_output_tokens
-    full = _price_of(demand, tariffs, demand.model_max_output_tokens)
-    budget = max(credit.share(), _least(demand, tariffs))
-    if full <= budget:
-        return full, demand.model_max_output_tokens
-    return _lowered(demand, tariffs, budget)
+def _admit(purses: Sequence[Purse], amount: int, now: float) -> bool:
+    return all(purse.admits(amount, now) for purse in purses)
 
 
-def _what_fits(demand: Demand, tariffs: ModelTariffs, credit: Credit) -> tuple[int, int]:
-    """The same within what is free now; a limit of the caller is never lowered."""
-    amount, limit = _worst_case(demand, tariffs, credit)
-    if amount <= credit.free or demand.max_output_tokens is not None:
-        return amount, limit
-    return _lowered(demand, tariffs, credit.free)
+def _held(purse: Purse) -> HeldBudget:
+    return HeldBudget(purse.owner_id, purse.row_id, purse.generation)
 
 
-def _lowered(demand: Demand, tariffs: ModelTariffs, budget: int) -> tuple[int, int]:
-    affordable = affordable_output(tariffs.retail, prompt_tokens=demand.prompt_tokens, budget_nano=budget)
-    limit = min(affordable // demand.choices, demand.model_max_output_tokens)
-    return _price_of(demand, tariffs, limit), limit
+def _free(purses: Sequence[Purse]) -> int:
+    return min(purse.spendable for purse in purses)
 
 
-def _least(demand: Demand, tariffs: ModelTariffs) -> int:
-    """The price of the shortest answer worth sending the request for."""
-    limit = demand.max_output_tokens
-    if limit is None:
-        limit = min(LEAST_USEFUL_OUTPUT, demand.model_max_output_tokens)
-    return _price_of(demand, tariffs, limit)
-
-
-def _price_of(demand: Demand, tariffs: ModelTariffs, output_tokens: int) -> int:
-    return worst_price(
-        tariffs.retail,
-        prompt_tokens=demand.prompt_tokens,
-        output_tokens=output_tokens * demand.choices,
-    )
-
-
-def _record(hold: Hold, outcome: Outcome, price: int, cost: int) -> Mapping[str, Any]:
-    """A row for `billing_settle`."""
-    usage = outcome.usage
-    return {
-        "request_id": hold.request_id,
-        "organization_id": hold.payer.organization_id,
-        "reseller_id": hold.payer.reseller_id,
-        "api_key_id": hold.payer.api_key_id,
-        "model": hold.model,
-        "channel": outcome.channel,
-        "upstream_model": outcome.upstream_model.replace("\0", "")[:200],
-        **{name: getattr(usage, name) for name in USAGE_CLASSES},
-        "price_nano": price,
-        "cost_nano": cost,
-        "retail_version_id": hold.tariffs.retail.version_id,
-        "cost_version_id": hold.tariffs.cost.version_id if hold.tariffs.cost else None,
-        "usage_source": outcome.source,
-        "ending": outcome.ending,
-        "is_stream": outcome.is_stream,
-        "started_at": outcome.started_at,
-        "first_output_at": outcome.first_output_at,
-        "ended_at": outcome.ended_at,
-    }
+def _tell_nobody(_kind: str, _subject: str) -> None:
+    """Until somebody connects this gate with the others'."""
 
 
 def _log_failure(event: str) -> Callable[[asyncio.Future[Rows]], None]:

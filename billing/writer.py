@@ -35,7 +35,7 @@ CONNECT_TIMEOUT_S = 3
 REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.NoDataFound)
 # Answers of a server that is there: asking again at once would bring the same one.
 UNDERSTOOD = (*REFUSED, psycopg.ProgrammingError)
-SETTLE = "SELECT organization_id, lease_left FROM billing_settle(%s, %s, %s)"
+SETTLE = "SELECT organization_id, is_active FROM billing_settle(%s, %s, %s)"
 
 Record = Mapping[str, Any]
 Rows = list[tuple[Any, ...]]
@@ -81,6 +81,7 @@ class MoneyConnection:
     """
 
     def __init__(self) -> None:
+        self.blocked: set[int] = set()  # organizations whose wallets could not pay, or may not any more
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def execute(self, statement: str, values: tuple[Any, ...]) -> Rows:
@@ -95,7 +96,8 @@ class MoneyConnection:
             raise
 
     def settle(self, batch: SpooledBatch) -> None:
-        self.execute(SETTLE, (batch.batch_id, batch.holder, batch.records))
+        rows = self.execute(SETTLE, (batch.batch_id, batch.holder, batch.records))
+        self.blocked.update(organization_id for organization_id, is_active in rows if not is_active)
 
     def settle_what_can_be(self, batch: SpooledBatch) -> None:
         """A batch that is refused as a whole goes one record at a time, so that a bad one stays alone."""
@@ -127,9 +129,17 @@ def _connect() -> psycopg.Connection[tuple[Any, ...]]:
 class MoneyWriter:
     """Settles records and runs lease statements, in the order they were handed in."""
 
-    def __init__(self, *, holder: UUID, spool_folder: Path) -> None:
+    def __init__(
+        self,
+        *,
+        holder: UUID,
+        spool_folder: Path,
+        on_blocked: Callable[[int], None] = lambda _organization_id: None,
+    ) -> None:
+        """`on_blocked` is called on the loop for an organization that cannot go on spending."""
         self.holder = holder
         self.is_stuck = False
+        self._on_blocked = on_blocked
         self._spool_folder = spool_folder
         self._spool = Spool(spool_folder, holder)
         self._database = MoneyConnection()
@@ -207,6 +217,8 @@ class MoneyWriter:
             self._settle_group(settlements)
         else:
             self._replay()
+        while self._database.blocked:
+            self._on_loop(self._on_blocked, self._database.blocked.pop())
         for item in group:
             if isinstance(item, _Call):
                 self._run_call(item)

@@ -33,7 +33,7 @@ class ChatRequest:
 
     `max_output_tokens` None: the customer set no limit. `include_usage` is what the customer asked
     for; a vendor is always asked. `prompt_bytes` is at least the UTF-8 length of all text a vendor
-    can turn into prompt tokens, base64 left out.
+    can turn into prompt tokens, base64 left out. `service_tier` "" is the default one.
     """
 
     model: str
@@ -44,6 +44,7 @@ class ChatRequest:
     body: dict[str, Any]
     prompt_bytes: int
     attachments: Attachments = NO_ATTACHMENTS
+    service_tier: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class ChatAnswer:
     has_output: bool
     output_bytes: int
     usage_clamped: bool = False
+    service_tier: str = ""
     remember: Mapping[str, Any] = field(default_factory=dict)
     """By tool call id what the vendor wants back beside that call, opaque to everybody but its adapter."""
 

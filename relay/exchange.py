@@ -1,15 +1,15 @@
 """One request on its way: what is known about it, and the one place that ends it with money."""
 
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 from billing.contracts import Ending, Hold, MoneyUnavailable, Outcome, TokenUsage
 from billing.gate import Gate
 from common.ids import public_id
-from relay.contracts import ChatRequest
-from relay.endings import usage_owed
+from relay.contracts import ChatRequest, ReportedUsage
+from relay.endings import UsageBounds, usage_owed
 from relay.errors import ServiceUnavailable
 from relay.routing import Target
 
@@ -32,8 +32,13 @@ class Exchange:
     chat: ChatRequest
     target: Target
     hold: Hold
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    bounds: UsageBounds
     first_output_at: datetime | None = None
+
+    @property
+    def started_at(self) -> datetime:
+        """The moment that prices the request."""
+        return self.hold.admitted_at
 
     def note_output(self) -> None:
         if self.first_output_at is None:
@@ -47,9 +52,10 @@ class Exchange:
         self,
         *,
         ending: Ending,
-        reported: TokenUsage | None,
+        reported: ReportedUsage | None,
         output_bytes: int,
         upstream_model: str,
+        service_tier: str = "",
     ) -> TokenUsage:
         """Charge what is owed and wait for the commit; returns the usage that was charged.
 
@@ -60,6 +66,7 @@ class Exchange:
             reported=reported,
             prompt_bytes=self.chat.prompt_bytes,
             output_bytes=output_bytes,
+            bounds=self.bounds,
         )
         if owed is None:
             self.give_up()
@@ -72,9 +79,9 @@ class Exchange:
             channel=self.target.channel,
             upstream_model=upstream_model,
             is_stream=self.chat.stream,
-            started_at=self.started_at,
             first_output_at=self.first_output_at,
             ended_at=datetime.now(UTC),
+            service_tier=service_tier,
         )
         await _committed(self.gate.settle(self.hold, outcome))
         return usage

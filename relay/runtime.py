@@ -1,7 +1,7 @@
 """What a relay process keeps: keys, offers, credit and connections, and how they stay fresh."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from django.conf import settings
@@ -10,7 +10,7 @@ from django.db.utils import DatabaseError
 from accounts.authentication import KeyCache
 from accounts.contracts import Principal
 from billing.gate import Gate
-from common.broadcast import listen
+from common.broadcast import announce, listen
 from common.database import read_in_thread
 from relay.offers import Offer, OfferBook, load_offer_book
 from relay.stream import finish_streams
@@ -31,14 +31,17 @@ class Relay:
         self.upstream = UpstreamClient()
         self.offers = OfferBook({}, {})
         self._stale = asyncio.Event()
+        self._budgets_stale = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         await self._refresh_catalog()
+        self.gate.tell = self._tell_others
         await self.gate.start()
         self._tasks = [
             asyncio.create_task(listen(self._on_notice, self._on_connected)),
-            asyncio.create_task(self._keep_fresh()),
+            asyncio.create_task(self._keep_fresh(self._stale, self._refresh_offers_and_prices)),
+            asyncio.create_task(self._keep_fresh(self._budgets_stale, self.gate.refresh_budgets)),
         ]
 
     async def stop(self) -> None:
@@ -59,27 +62,38 @@ class Relay:
         handlers: dict[str, Callable[[], None]] = {
             "key": lambda: self.keys.drop(bytes.fromhex(subject)),
             "catalog": self._stale.set,
+            "budgets": self._budgets_stale.set,
+            "wallet": lambda: self.gate.wallet_changed(int(subject)),
+            "recall": lambda: self.gate.give_back_idle(subject),
         }
         handlers.get(kind, lambda: None)()
 
     def _on_connected(self) -> None:
         self.keys.drop_all()
         self._stale.set()
+        self._budgets_stale.set()
 
-    async def _keep_fresh(self) -> None:
-        """Reload the catalogue soon after a notice, and every REFRESH_S without one."""
+    def _tell_others(self, kind: str, subject: str) -> None:
+        """In a thread: a slow Valkey must hold nobody up."""
+        _telling = asyncio.get_running_loop().run_in_executor(None, announce, kind, subject)
+
+    async def _keep_fresh(self, is_stale: asyncio.Event, refresh: Callable[[], Awaitable[None]]) -> None:
+        """Soon after a notice, and every REFRESH_S without one."""
         while True:
             try:
-                await asyncio.wait_for(self._stale.wait(), REFRESH_S)
+                await asyncio.wait_for(is_stale.wait(), REFRESH_S)
                 await asyncio.sleep(GATHER_NOTICES_S)
             except TimeoutError:
                 pass
-            self._stale.clear()
+            is_stale.clear()
             try:
-                await self._refresh_catalog()
-                await self.gate.refresh_prices()
+                await refresh()
             except DatabaseError as error:
-                log.warning("catalog_not_refreshed", error=type(error).__name__)
+                log.warning("not_refreshed", what=refresh.__name__, error=type(error).__name__)
+
+    async def _refresh_offers_and_prices(self) -> None:
+        await self._refresh_catalog()
+        await self.gate.refresh_prices()
 
     async def _refresh_catalog(self) -> None:
         self.offers = await read_in_thread(load_offer_book)

@@ -135,16 +135,18 @@ class ChatStream:
     async def _closing(self) -> bytes:
         """Everything has been read: settle, then the events that say the answer is complete."""
         if self._is_whole():
-            return await self._settled(ending_of(self._translator.finish_reasons))
+            reasons = self._translator.finish_reasons
+            return await self._settled(Ending.CLIENT_GONE if self._is_client_gone else ending_of(reasons))
         raise self._failure or UpstreamFailed("The model's vendor broke the stream off.")
 
     async def _settled(self, ending: Ending) -> bytes:
         translator = self._translator
         usage = await self._exchange.settle(
             ending=ending,
-            reported=translator.usage,
+            reported=translator.reported_usage,
             output_bytes=translator.output_bytes,
             upstream_model=translator.upstream_model,
+            service_tier=translator.service_tier,
         )
         return translator.closing(usage) if self._is_whole() else b""
 

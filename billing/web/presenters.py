@@ -57,6 +57,7 @@ ENDINGS = {
 
 SOURCES: dict[str, Words] = {
     UsageSource.REPORTED: _("the model's vendor"),
+    UsageSource.CLAMPED: _("us: the vendor reported what cannot be, so we charge less"),
     UsageSource.ESTIMATED: _("us: an estimate, the vendor reported none"),
     UsageSource.NONE: _("nobody: nothing was used"),
 }

@@ -53,7 +53,6 @@ def outcome(*, output: int, upstream_model: str = "m") -> Outcome:
         channel="c",
         upstream_model=upstream_model,
         is_stream=False,
-        started_at=now,
         first_output_at=now,
         ended_at=now,
     )

@@ -42,6 +42,7 @@ def parse_request(raw: bytes) -> ChatRequest:
         body=body,
         prompt_bytes=len(raw) - attachments.inline_size,
         attachments=attachments,
+        service_tier=_read_tier(body),
     )
 
 
@@ -63,6 +64,12 @@ def _read_limit(body: dict[str, Any]) -> int | None:
     if limit is None:
         limit = body.get("max_tokens")
     return None if limit is None else int(limit)
+
+
+def _read_tier(body: dict[str, Any]) -> str:
+    """ "auto" leaves the choice to the vendor's project settings, which are ours: the default."""
+    tier = body.get("service_tier")
+    return tier if tier not in (None, "auto", "default") else ""
 
 
 def _count_attachments(messages: list[dict[str, Any]]) -> Attachments:

@@ -65,12 +65,18 @@ def translate_response(
         has_output=output_bytes > 0 or any("audio" in c.translated["message"] for c in choices),
         output_bytes=output_bytes,
         usage_clamped=report is not None and report.clamped,
+        service_tier=read_string(raw, "service_tier") or "",
     )
 
 
 def add_usage(body: bytes, usage: TokenUsage) -> bytes:
     """An answer whose vendor reported no usage, with the usage we settled it by."""
     return body[:-1] + b',"usage":' + orjson.dumps(usage_to_openai(usage)) + b"}"
+
+
+def with_usage(body: bytes, usage: TokenUsage) -> bytes:
+    """An answer whose vendor reported what cannot be, with the usage we settled it by."""
+    return orjson.dumps({**orjson.loads(body), "usage": usage_to_openai(usage)})
 
 
 def _read_answer(payload: bytes) -> dict[str, Any]:

@@ -113,6 +113,11 @@ class ChatStreamTranslator:
         return read_usage(self._usage)
 
     @property
+    def service_tier(self) -> str:
+        """As the vendor named it; empty if it did not."""
+        return self._extras.get("service_tier") or ""
+
+    @property
     def usage(self) -> TokenUsage | None:
         """What the vendor reported last; None if it did not."""
         report = self.reported_usage

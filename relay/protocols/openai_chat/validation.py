@@ -140,7 +140,7 @@ _VENDOR_EXTRAS: Mapping[str, Check] = {
 _KEPT: Mapping[str, Check] = {
     "store": boolean,
     "metadata": mapping(limited_string(longest=512), longest=16, longest_key=64),
-    "service_tier": one_of("auto", "default"),
+    "service_tier": one_of("auto", "default", "flex", "priority"),
     "web_search_options": _unpriced,  # OpenAI
     "search_parameters": _unpriced,  # xAI
     "enable_search": _unpriced,  # Qwen

@@ -207,7 +207,7 @@ def test_a_count_is_an_integer(value: float) -> None:
         ({"modalities": ["text", "video"]}, "invalid_value", "modalities[1]"),
         ({"modalities": ["audio"]}, "invalid_value", "modalities"),
         ({"parallel_tool_calls": "no"}, "invalid_type", "parallel_tool_calls"),
-        ({"service_tier": "priority"}, "invalid_value", "service_tier"),
+        ({"service_tier": "fastest"}, "invalid_value", "service_tier"),
         ({"web_search_options": {}}, "unsupported_parameter", "web_search_options"),
         ({"enable_search": True}, "unsupported_parameter", "enable_search"),
         ({"prediction": {"content": "x"}}, "missing_required_parameter", "prediction.type"),
