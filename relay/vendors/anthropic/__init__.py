@@ -2,7 +2,7 @@
 
 from relay.capabilities import ModelTraits
 from relay.vendors.anthropic.collect import AnswerCollector
-from relay.vendors.anthropic.errors import refusal, retry_class, stream_failure
+from relay.vendors.anthropic.errors import refusal, refuses_thoughts, retry_class, stream_failure
 from relay.vendors.anthropic.request import PATH, build_request
 from relay.vendors.anthropic.response import translate_answer
 from relay.vendors.anthropic.stream import AnthropicStreamTranslator
@@ -17,6 +17,7 @@ __all__ = [
     "headers",
     "read_usage",
     "refusal",
+    "refuses_thoughts",
     "retry_class",
     "stream_failure",
     "translate_answer",

@@ -38,6 +38,9 @@ _VENDOR_IDS = re.compile(
     r"\b(?:org|req|msg|wrkspc|acct|apikey)_\w{4,}|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
 )
 _OUR_HOUSE = re.compile(r"https?://\S*(?:anthropic|claude)\.com\S*")
+_THOUGHTS = re.compile(
+    r"signature.{0,40}thinking|thinking.{0,80}cannot be modified|expected.{0,20}thinking", re.IGNORECASE
+)
 _FIELD = re.compile(r"([a-z_]+)(?:\.[\w.\[\]-]+)?: ")
 # The customer's names for the fields the vendor complains about.
 _CUSTOMER_FIELDS: Mapping[str, str] = {
@@ -79,6 +82,14 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> RelayError:
 
 def retry_class(status: int, body: bytes) -> RetryClass:
     return _classify(status, _details(body))
+
+
+def refuses_thoughts(status: int, body: bytes) -> bool:
+    """Whether the vendor did not know its own thoughts again: after a change of account, for one.
+
+    That is not the customer's mistake. Another try without them helps.
+    """
+    return status == 400 and _THOUGHTS.search(_message(_details(body))) is not None
 
 
 def _classify(status: int, details: Mapping[str, Any]) -> RetryClass:

@@ -15,7 +15,7 @@ from relay.errors import InvalidRequest
 from relay.vendors.anthropic.content import keep_cache_control, text_block
 from relay.vendors.anthropic.messages import Conversation, read_conversation
 from relay.vendors.anthropic.names import ToolNames
-from relay.vendors.anthropic.schema import answer_schema, tool_schema
+from relay.vendors.anthropic.schema import answer_schema, is_open, tool_schema
 from relay.vendors.anthropic.thinking import Thinking, Thoughts, plan_thinking
 from relay.vendors.anthropic.tools import Toolbox, read_tools
 
@@ -59,13 +59,16 @@ def build_request(
     max_output_tokens: int | None,
     memory: Mapping[str, Any],
     user_id: str | None,
+    sends_thoughts: bool = True,
 ) -> UpstreamRequest:
     """`memory` holds what earlier answers gave in `remember`; `user_id` is the customer's user, hashed.
 
-    Raises InvalidRequest for what this model cannot do.
+    `sends_thoughts` False builds the request anew after the vendor refused the thoughts in it
+    (`refuses_thoughts`). Raises InvalidRequest for what this model cannot do.
     """
     _refuse_unsupported(chat)
-    return _Build(chat.body, traits, Thoughts(upstream_model, memory)).finish(
+    thoughts = Thoughts(upstream_model, memory, is_usable=sends_thoughts)
+    return _Build(chat.body, traits, thoughts).finish(
         chat, upstream_model, _token_limit(chat, traits, max_output_tokens), user_id
     )
 
@@ -141,18 +144,18 @@ class _Build:
         if wanted["type"] == "json_object":
             self._ask_for_json("json_object" if self._traits.json_object else "none", _JSON_ONLY)
         elif wanted["type"] == "json_schema":
-            schema = wanted["json_schema"].get("schema")
-            self._fulfil(schema if isinstance(schema, dict) else {"type": "object"}, toolbox)
+            self._fulfil(wanted["json_schema"].get("schema") or {"type": "object"}, toolbox)
 
     def _fulfil(self, schema: dict[str, Any], toolbox: Toolbox) -> None:
-        way = self._traits.json_schema
-        if way == "native":
-            self._output_config()["format"] = {"type": "json_schema", "schema": answer_schema(schema)}
-        elif way == "tool_trick" and toolbox.tools:
+        way, closed = self._traits.json_schema, answer_schema(schema)
+        if way == "native" and not is_open(schema):
+            self._output_config()["format"] = {"type": "json_schema", "schema": closed}
+            return
+        if schema.get("type", "object") != "object":
+            _refuse("response_format", "the schema must be of the type 'object'", "unsupported_value")
+        if way == "tool_trick" and toolbox.tools:
             _refuse("response_format", "this model takes no schema beside tools", "unsupported_value")
-        elif way == "tool_trick" and self._traits.forced_tool_choice:
-            if schema.get("type", "object") != "object":
-                _refuse("response_format", "the schema must be of the type 'object'", "unsupported_value")
+        if way == "tool_trick" and self._traits.forced_tool_choice:
             self.json_tool = JSON_TOOL
             self._out["tools"] = [
                 {"name": JSON_TOOL, "description": "Takes the answer.", "input_schema": tool_schema(schema)}

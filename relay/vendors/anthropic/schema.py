@@ -66,6 +66,23 @@ def answer_schema(schema: object) -> Any:
     return _clean(schema, _DEEPEST)
 
 
+def is_open(schema: object) -> bool:
+    """Whether it lets in objects with keys of the model's choice, which the enforced subset does not have.
+
+    Closing such an object would leave nothing but `{}`. Only for schemas that `answer_schema` took.
+    """
+    if not isinstance(schema, dict):
+        return False
+    more = schema.get("additionalProperties")
+    if more is True or isinstance(more, dict):
+        return True
+    if schema.get("type") == "object" and more is None and not schema.get("properties"):
+        return "$ref" not in schema
+    inner = [each for name in _MAPS for each in _mapping(schema.get(name)).values()]
+    inner += [each for name in _UNIONS if isinstance(schema.get(name), list) for each in schema[name]]
+    return any(map(is_open, [*inner, schema.get("items")]))
+
+
 def _clean(schema: object, levels: int) -> Any:
     if levels == 0:
         raise InvalidRequest(

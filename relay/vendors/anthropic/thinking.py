@@ -98,13 +98,16 @@ class Thoughts:
     Only thoughts of the model that is asked now: another one's are refused by the vendor.
     """
 
-    __slots__ = ("_memory", "_model")
+    __slots__ = ("_is_usable", "_memory", "_model")
 
-    def __init__(self, model: str, memory: Mapping[str, Any]) -> None:
+    def __init__(self, model: str, memory: Mapping[str, Any], *, is_usable: bool = True) -> None:
         self._model = model
         self._memory = memory
+        self._is_usable = is_usable
 
     def of(self, message: Mapping[str, Any]) -> list[Block]:
+        if not self._is_usable:
+            return []
         sent = message.get("thinking_blocks")
         blocks = self._usable(sent) if isinstance(sent, list) else []
         return blocks or self._remembered(message)

@@ -15,7 +15,7 @@ from relay.errors import (
     UpstreamTimedOut,
     UpstreamUnavailable,
 )
-from relay.vendors.anthropic import refusal, retry_class
+from relay.vendors.anthropic import refusal, refuses_thoughts, retry_class
 
 
 def body(kind: str, message: str = "x", **details: Any) -> bytes:
@@ -134,3 +134,17 @@ def test_when_to_come_back(given: str | None, told: str) -> None:
     headers = {} if given is None else {"retry-after": given}
     for status in (429, 529):
         assert refusal(status, headers, body("rate_limit_error")).headers["retry-after"] == told
+
+
+@pytest.mark.parametrize(
+    ("message", "refused"),
+    [
+        ("messages.1.content.0: Invalid `signature` in `thinking` block", True),
+        ("messages.1.content.0: `thinking` blocks in the latest message cannot be modified.", True),
+        ("messages.1.content.0.type: Expected `thinking`, but found `tool_use`.", True),
+        ("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024", False),
+    ],
+)
+def test_thoughts_the_vendor_does_not_know_again(message: str, refused: bool) -> None:
+    assert refuses_thoughts(400, body("invalid_request_error", message)) is refused
+    assert not refuses_thoughts(500, body("api_error", message))

@@ -370,6 +370,34 @@ def test_tools_and_a_native_schema_go_together() -> None:
     assert [each["name"] for each in body["tools"]] == ["f"]
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object"},
+        {"type": "object", "additionalProperties": {"type": "integer"}},
+        {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "object"}}}},
+        {"anyOf": [{"type": "object", "additionalProperties": True}]},
+    ],
+)
+def test_a_schema_with_keys_of_the_models_choice_is_told_in_words(schema: dict[str, Any]) -> None:
+    """Closed, as the vendor wants it, nothing but an empty object would fulfil it."""
+    request = build(response_format=by_schema(schema))
+    body = orjson.loads(request.body)
+    assert "output_config" not in body
+    assert orjson.dumps(schema).decode() in body["system"][-1]["text"]
+    assert request.json_text
+
+
+def test_a_format_without_a_schema_is_any_object() -> None:
+    request = build(response_format={"type": "json_schema", "json_schema": {"name": "n"}})
+    assert request.json_text
+
+
+def test_a_schema_of_something_else_needs_a_model_that_enforces_it() -> None:
+    error = refused(model=HAIKU_3_5, response_format=by_schema({"type": "array", "items": {}}))
+    assert (error.param, error.wire_code) == ("response_format", "unsupported_value")
+
+
 def test_a_json_object_is_asked_for_in_words() -> None:
     messages = [{"role": "system", "content": "Be brief."}, *HELLO]
     request = build(messages, response_format={"type": "json_object"})

@@ -142,6 +142,23 @@ def test_reasoning_without_a_signature_is_not_sent_back() -> None:
     assert [block["type"] for block in body["messages"][1]["content"]] == ["text"]
 
 
+def test_thoughts_that_were_refused_are_left_out_of_the_next_try() -> None:
+    blocks = [thought("own")]
+    messages = [*HELLO, calls("c1", thinking_blocks=blocks), result("c1")]
+    raw = {"model": "m", "messages": messages, "reasoning_effort": "low", "tools": [tool()]}
+    request = build_request(
+        parse_request(orjson.dumps(raw)),
+        upstream_model=SONNET_4_5,
+        traits=TRAITS[SONNET_4_5],
+        max_output_tokens=None,
+        memory=memory("c1"),
+        user_id=None,
+        sends_thoughts=False,
+    )
+    assert b"thinking" not in request.body
+    assert request.dropped == ("reasoning_effort",)
+
+
 def test_a_signature_is_the_same_after_a_round_through_a_client() -> None:
     signature = sign(FRAME.model_fallback, "Hm.")
     payload = orjson.dumps(
