@@ -17,7 +17,7 @@ from relay.vendors.anthropic.answers import read_citation, read_refusal, read_st
 from relay.vendors.anthropic.errors import stream_failure
 from relay.vendors.anthropic.json_text import extract_json
 from relay.vendors.anthropic.thinking import mark_block, remember_thoughts
-from relay.vendors.anthropic.usage import read_usage
+from relay.vendors.anthropic.usage import read_service_tier, read_usage
 
 UNREADABLE = "The model's vendor sent an answer that cannot be read."
 
@@ -59,6 +59,7 @@ def translate_message(raw: Mapping[str, Any], inputs: Mapping[int, str], frame: 
         has_output=output_bytes > 0,
         output_bytes=output_bytes,
         usage_clamped=report is not None and report.clamped,
+        service_tier=read_service_tier(raw.get("usage")),
         remember=reader.remember(),
     )
 

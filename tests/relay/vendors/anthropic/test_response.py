@@ -220,3 +220,8 @@ def test_without_usage_there_is_none() -> None:
     given = answer(text("x"), usage=None)
     assert given.usage is None
     assert "usage" not in orjson.loads(given.body)
+
+
+def test_the_tier_that_was_used() -> None:
+    assert answer(text("x"), usage={**USAGE, "service_tier": "standard"}).service_tier == "default"
+    assert answer(text("x")).service_tier == ""
