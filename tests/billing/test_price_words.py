@@ -4,15 +4,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 from django.utils import translation
+from django.utils.html import strip_tags
 
+from accounts.models import User
+from billing.archive import make_usage_partitions
 from billing.contracts import Window
-from billing.models import PriceKind, PriceVersion, UsageRecord
+from billing.models import PriceKind, PriceVersion, SettlementBatch, UsageRecord
 from billing.price_shapes import Price
 from billing.publishing import publish_price
 from billing.selectors import TOKEN_CLASSES, Receipt, receipt_of
 from billing.tariffs import complete_rates
 from billing.templatetags.prices import hours
+from common.ids import public_id, uuid7
+from tests.factories.money import Payer, make_payer
 
 pytestmark = pytest.mark.django_db
 DOLLAR = 10**9
@@ -101,3 +108,45 @@ def test_a_receipt_names_the_window_tier_and_band_that_decided(
     assert shown.lines[0].rate_nano == dollars * DOLLAR
     assert shown.price_nano == shown.sum_nano == given["input_tokens"] * dollars * 1000
     assert (shown.window is not None, shown.tier, shown.over_prompt_tokens) == decided
+
+
+def test_the_page_of_a_receipt_says_so_in_words(version: PriceVersion, client: Client) -> None:
+    make_usage_partitions()
+    payer = make_payer()
+    record = record_of(payer, version, started_at=AT_TEN, service_tier="priority")
+    tiered = record_of(payer, version, started_at=AT_TEN, service_tier="flex")
+    client.force_login(User.objects.get())
+    pages = [
+        strip_tags(client.get(reverse("receipt", args=[public_id("req", one.request_id)])).content.decode())
+        for one in (record, tiered)
+    ]
+    pages = [" ".join(page.split()).replace("\N{EN DASH}", "-") for page in pages]
+    assert "Time of day daily 10:00-11:00 UTC Service tier priority charged like the default" in pages[0]
+    assert "Context band prompts over 1,000,000 tokens" in pages[0]
+    assert "Service tier flex Tokens counted by" in pages[1]
+
+
+def record_of(payer: Payer, version: PriceVersion, **facts: Any) -> UsageRecord:
+    batch = SettlementBatch.objects.create(
+        id=uuid7(), holder=uuid7(), created_at=NOW, records=1, charge_nano=1
+    )
+    record: UsageRecord = UsageRecord.across_all_organizations.create(
+        request_id=uuid7(),
+        batch=batch,
+        organization=payer.organization,
+        reseller_id=payer.organization.reseller_id,
+        api_key=payer.api_key,
+        retail_version=version,
+        model=MODEL,
+        channel="main",
+        upstream_model="upstream",
+        **{f"{name}_tokens": 0 for name in TOKEN_CLASSES if name != "input"},
+        input_tokens=MILLION + 1,
+        **dict.fromkeys(("charge_nano", "uncollected_nano", "cost_nano", "wholesale_nano"), 0),
+        usage_source="reported",
+        ending="complete",
+        is_stream=False,
+        ended_at=facts["started_at"],
+        **facts,
+    )
+    return record
