@@ -1,5 +1,5 @@
-"""Operators' pages of money. Its rows can be looked at; credit and prices have a form page each."""
+"""Operators' pages of money. Its rows can be looked at; what is done with money has a form page each."""
 
-from billing.admin import organizations, prices, usage, wallets
+from billing.admin import adjustments, ledger, lots, organizations, prices, usage, vouchers, wallets
 
-__all__ = ["organizations", "prices", "usage", "wallets"]
+__all__ = ["adjustments", "ledger", "lots", "organizations", "prices", "usage", "vouchers", "wallets"]

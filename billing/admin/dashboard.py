@@ -11,12 +11,13 @@ from django.utils.translation import ngettext
 
 from accounts.alerts import open_alerts
 from accounts.models import AlertSeverity, AuditEvent
-from billing.models import SettlementBatch, UsageRollup, Wallet
+from billing.models import Adjustment, AdjustmentState, SettlementBatch, UsageRollup, Wallet
 from common.admin import NOTHING, usd
 from common.templatetags.formats import count, moment
 
 LATELY = timedelta(hours=24)
 EVENTS_SHOWN = 10
+WAITING_SHOWN = 5
 
 
 def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - unfold calls it
@@ -24,6 +25,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         **context,
         "title": _("Overview"),
         "alerts": _alerts(),
+        "waiting": _waiting(),
         "cards": [*_credit(), *_traffic(), *_sweep()],
         "events": AuditEvent.objects.select_related("actor", "organization").order_by("-pk")[:EVENTS_SHOWN],
     }
@@ -39,11 +41,29 @@ def _alerts() -> dict[str, Any] | None:
     return {"text": text, "is_critical": AlertSeverity.CRITICAL in by_severity}
 
 
+def _waiting() -> dict[str, Any] | None:
+    """What waits for a second operator, the oldest first; None where nothing does."""
+    rows = Adjustment.across_all_organizations.filter(state=AdjustmentState.REQUESTED)
+    total = rows.count()
+    if not total:
+        return None
+    shown = rows.select_related("organization", "requested_by").order_by("requested_at")[:WAITING_SHOWN]
+    text = ngettext(
+        "%(count)s request waits for a second operator",
+        "%(count)s requests wait for a second operator",
+        total,
+    )
+    return {"text": text % {"count": count(total)}, "rows": [(row, usd(row.amount_nano)) for row in shown]}
+
+
 def _credit() -> list[tuple[str, object]]:
-    sums = Wallet.objects.aggregate(Sum("posted", default=0), Sum("pending", default=0))
+    sums = Wallet.objects.aggregate(
+        Sum("posted", default=0), Sum("pending", default=0), Sum("receivable", default=0)
+    )
     return [
         (_("Credit in wallets"), usd(int(sums["posted__sum"]))),
         (_("Held by leases"), usd(int(sums["pending__sum"]))),
+        (_("Customers owe"), usd(int(sums["receivable__sum"]))),
     ]
 
 

@@ -15,6 +15,8 @@ from common.admin import detail_action, usd
 LISTS = (
     ("accounts_apikey", _("API keys")),
     ("billing_usagerecord", _("usage records")),
+    ("billing_lot", _("lots")),
+    ("billing_adjustment", _("adjustments")),
     ("billing_grant", _("grants")),
     ("accounts_auditevent", _("audit events")),
 )

@@ -4,13 +4,21 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import models
-from django.http import HttpRequest
+from django.db.models import Sum
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from typing_extensions import override
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, FieldTextFilter
 
-from billing.models import UsageRecord, UsageRollup
-from common.admin import DayFilter, EndlessAdmin, RequestDayFilter
+from billing.adjustments import request_correction
+from billing.admin.operating import GiveBackForm, actor_of, adjustment_page, bound_form
+from billing.corrections import left_to_correct
+from billing.models import Adjustment, UsageCorrection, UsageRecord, UsageRollup
+from common.admin import DayFilter, EndlessAdmin, RequestDayFilter, detail_action, usd
 from common.ids import parse_public_id, public_id
 from common.templatetags.formats import count, duration
 
@@ -64,6 +72,7 @@ class UsageRecordAdmin(EndlessAdmin):
                 "fields": (
                     "charge_nano",
                     "uncollected_nano",
+                    "given_back",
                     "cost_nano",
                     "retail_version",
                     "cost_version",
@@ -90,6 +99,39 @@ class UsageRecordAdmin(EndlessAdmin):
         ),
         (_("Time"), {"fields": ("started_at", "first_output_at", "first_output_after", "ended_at", "took")}),
     )
+
+    actions_detail = ("give_back",)
+
+    @detail_action(_("Give the charge back"), path="give-back", icon="undo")
+    def give_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        record = get_object_or_404(self.get_queryset(request), pk=object_id)
+        form = bound_form(GiveBackForm, request)
+
+        def ask() -> Adjustment:
+            return request_correction(
+                request_id=record.request_id,
+                amount_nano=form.cleaned_data["amount"],
+                reason=form.cleaned_data["reason"],
+                fact_key=f"correct:{record.request_id}:{form.cleaned_data['form_id']}",
+                **actor_of(request),
+            )
+
+        left = usd(left_to_correct(record).amount)
+        return adjustment_page(
+            self,
+            request,
+            record,
+            form=form,
+            use_case=ask,
+            title=gettext("Give back what %(request)s cost") % {"request": self.request_name(record)},
+            submit=_("Give it back"),
+            explanation=format_html(gettext("Of its price {left} can be given back."), left=left),
+        )
+
+    @admin.display(description=_("given back"))
+    def given_back(self, record: UsageRecord) -> SafeString:
+        corrections = UsageCorrection.across_all_organizations.filter(request_id=record.request_id)
+        return usd(int(corrections.aggregate(Sum("amount_nano", default=0))["amount_nano__sum"]))
 
     @override
     def get_search_results(

@@ -1,27 +1,49 @@
-"""Wallets and what changes them: grants, leases, settlement batches; and the form that grants credit."""
+"""Wallets and what changes them: grants, leases, settlement batches; and what operators do to a wallet."""
 
+from collections.abc import Callable, Collection
 from typing import Any
-from uuid import uuid4
 
-from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
+from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from typing_extensions import override
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.enums import ActionVariant
 
 from accounts.admin.audited import acting_operator
-from billing.models import Grant, Lease, SettlementBatch, Wallet
-from billing.services import grant_credit
+from billing.adjustments import record_top_up, request_adjustment
+from billing.admin.operating import (
+    AmountForm,
+    OperatingAdmin,
+    ReasonForm,
+    TakeBackForm,
+    TransferForm,
+    actor_of,
+    adjustment_page,
+    bound_form,
+    links_to,
+)
+from billing.freezing import freeze_wallet, unfreeze_wallet
+from billing.models import (
+    Adjustment,
+    AdjustmentKind,
+    Grant,
+    Lease,
+    SettlementBatch,
+    Wallet,
+    WalletStatus,
+)
 from common.admin import (
     DayFilter,
     EndlessAdmin,
     ReadOnlyAdmin,
-    USDField,
+    Text,
+    badge,
     carry_out,
     client_ip,
     detail_action,
@@ -29,83 +51,223 @@ from common.admin import (
     usd_column,
 )
 
+BADGES = {WalletStatus.ACTIVE: "success", WalletStatus.BLOCKED: "danger", WalletStatus.FROZEN: "info"}
+LISTS = (
+    ("billing_lot", _("lots")),
+    ("billing_adjustment", _("adjustments")),
+    ("billing_grant", _("grants")),
+    ("billing_refund", _("refunds")),
+)
 
-class GrantForm(forms.Form):
-    """`form_id` is made with the form: however often it is sent, credit is granted once."""
 
-    form_id = forms.UUIDField(widget=forms.HiddenInput, initial=uuid4)
-    amount = USDField(label=_("Amount, USD"))
-    reason = forms.CharField(
-        label=_("Reason"),
-        max_length=Grant._meta.get_field("reason").max_length,
-        help_text=_("Kept with the grant and in the audit trail."),
-        widget=UnfoldAdminTextInputWidget(),
-    )
+class OwesFilter(admin.SimpleListFilter):
+    title = _("debt")
+    parameter_name = "owes"
+
+    @override
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        return [("yes", gettext("Owes")), ("no", gettext("Owes nothing"))]
+
+    @override
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        if self.value() not in ("yes", "no"):
+            return queryset
+        return queryset.filter(receivable__gt=0) if self.value() == "yes" else queryset.filter(receivable=0)
 
 
 @admin.register(Wallet)
-class WalletAdmin(ReadOnlyAdmin):
-    usd_fields = ("posted", "pending")
+class WalletAdmin(OperatingAdmin, ReadOnlyAdmin):
+    """What operators do to a wallet; over the limit, a second one has to approve it."""
+
+    usd_fields = ("posted", "pending", "receivable")
     list_display = (
         "organization",
         "posted",
         "pending",
         usd_column("available", _("available")),
-        "status",
+        "receivable",
+        "state",
     )
     list_select_related = ("organization",)
-    list_filter = ("status",)
+    list_filter = ("status", OwesFilter)
     search_fields = ("organization__name", "organization__members__email", "pk__exact")
     ordering = ("-posted", "pk")
     fields = (
         "organization",
-        "status",
+        "state",
         "currency",
         "posted",
         "pending",
         usd_column("available", _("available")),
+        "receivable",
+        "lists",
     )
-    actions_detail = ("grant_credit",)
+    actions_detail = ("grant_credit", "record_transfer", "take_back", "write_off", "freeze", "unfreeze")
+
+    @override
+    def senseless_actions(self, object_id: Any) -> Collection[str]:
+        wallet = Wallet.objects.filter(pk=object_id).first()
+        if wallet is None:
+            return self.actions_detail
+        debt = () if wallet.receivable else ("write_off",)
+        return (*debt, "freeze" if wallet.status == WalletStatus.FROZEN else "unfreeze")
+
+    @admin.display(description=_("status"), ordering="status")
+    def state(self, wallet: Wallet) -> SafeString:
+        return badge(wallet.get_status_display(), BADGES[WalletStatus(wallet.status)])
+
+    @admin.display(description=_("more"))
+    def lists(self, wallet: Wallet) -> SafeString:
+        return links_to(LISTS, wallet.pk)
 
     @detail_action(_("Grant credit"), path="grant-credit", icon="add_card")
     def grant_credit(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        wallet = get_object_or_404(self.get_queryset(request), pk=object_id)
-        form = GrantForm(request.POST if request.method == "POST" else None)
-        grant = carry_out(form, lambda: self._grant(request, wallet, form)) if form.is_bound else None
-        if grant is None:
-            return self._ask(request, wallet, form)
-        self._tell(request, grant, form)
-        return redirect("admin:billing_wallet_change", wallet.pk)
-
-    def _grant(self, request: HttpRequest, wallet: Wallet, form: GrantForm) -> Grant:
-        return grant_credit(
-            organization=wallet.organization,
-            amount_nano=form.cleaned_data["amount"],
-            reason=form.cleaned_data["reason"],
-            fact_key=f"operator:{wallet.pk}:{form.cleaned_data['form_id']}",
-            granted_by=acting_operator(request),
-            ip=client_ip(request),
-        )
-
-    def _ask(self, request: HttpRequest, wallet: Wallet, form: GrantForm) -> HttpResponse:
-        return self.form_page(
+        wallet = self._wallet(request, object_id)
+        return self._adjust(
             request,
-            form,
+            wallet,
+            AdjustmentKind.GOODWILL,
             title=gettext("Grant credit to %(organization)s") % {"organization": wallet.organization},
             submit=_("Grant credit"),
-            explanation=format_html(gettext("The wallet holds {amount} now."), amount=usd(wallet.posted)),
-            original=wallet,
         )
 
-    def _tell(self, request: HttpRequest, grant: Grant, form: GrantForm) -> None:
-        """A form sent again with another amount has changed nothing, and says so."""
-        values = {"amount": usd(grant.amount_nano), "organization": grant.organization}
-        if grant.amount_nano == form.cleaned_data["amount"]:
-            text = gettext("{amount} granted to {organization}.")
-            messages.success(request, format_html(text, **values))
-        else:
-            text = gettext("This form had already granted {amount} to {organization}; nothing was added.")
-            messages.warning(request, format_html(text, **values))
+    @detail_action(_("Record a transfer"), path="record-transfer", icon="account_balance")
+    def record_transfer(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        wallet = self._wallet(request, object_id)
+        form = bound_form(TransferForm, request)
+
+        def record() -> Adjustment:
+            return record_top_up(
+                organization=wallet.organization,
+                amount_nano=form.cleaned_data["amount"],
+                tax_nano=form.cleaned_data["tax"] or 0,
+                reference=form.cleaned_data["reference"],
+                reason=form.cleaned_data["reason"],
+                fact_key=_fact_key(wallet, form),
+                recorded_by=acting_operator(request),
+                ip=client_ip(request),
+            )
+
+        return adjustment_page(
+            self,
+            request,
+            wallet,
+            form=form,
+            use_case=record,
+            title=gettext("A bank transfer of %(organization)s") % {"organization": wallet.organization},
+            submit=_("Record the transfer"),
+            explanation=_("Money that is on the bank account becomes paid credit."),
+        )
+
+    @detail_action(_("Take credit back"), path="take-back", icon="undo")
+    def take_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        wallet = self._wallet(request, object_id)
+        return self._adjust(
+            request,
+            wallet,
+            AdjustmentKind.TAKE_BACK,
+            title=gettext("Take credit back from %(organization)s") % {"organization": wallet.organization},
+            submit=_("Take it back"),
+        )
+
+    @detail_action(_("Forgive the debt"), path="write-off", icon="money_off")
+    def write_off(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        wallet = self._wallet(request, object_id)
+        return self._adjust(
+            request,
+            wallet,
+            AdjustmentKind.WRITE_OFF,
+            title=gettext("Forgive what %(organization)s owes") % {"organization": wallet.organization},
+            submit=_("Forgive it"),
+        )
+
+    @detail_action(_("Freeze"), path="freeze", icon="ac_unit", variant=ActionVariant.DANGER)
+    def freeze(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._switch(
+            request,
+            object_id,
+            freeze_wallet,
+            title=gettext("Freeze the wallet"),
+            explanation=_("Its calls are refused within a second, until an operator lifts that."),
+        )
+
+    @detail_action(_("Unfreeze"), path="unfreeze", icon="lock_open")
+    def unfreeze(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._switch(
+            request,
+            object_id,
+            unfreeze_wallet,
+            title=gettext("Unfreeze the wallet"),
+            explanation=_("A wallet that owes stays blocked until that is paid."),
+        )
+
+    def _wallet(self, request: HttpRequest, object_id: str) -> Wallet:
+        wallet: Wallet = get_object_or_404(self.get_queryset(request), pk=object_id)
+        return wallet
+
+    def _adjust(
+        self, request: HttpRequest, wallet: Wallet, kind: AdjustmentKind, *, title: Text, submit: Text
+    ) -> HttpResponse:
+        form = bound_form(TakeBackForm if kind == AdjustmentKind.TAKE_BACK else AmountForm, request)
+
+        def ask() -> Adjustment:
+            return request_adjustment(
+                organization=wallet.organization,
+                kind=kind,
+                amount_nano=form.cleaned_data["amount"],
+                may_owe=form.cleaned_data.get("may_owe", False),
+                reason=form.cleaned_data["reason"],
+                fact_key=_fact_key(wallet, form),
+                **actor_of(request),
+            )
+
+        text = gettext("The wallet holds {amount} now, of which {available} can be taken; it owes {owed}.")
+        explanation = format_html(
+            text,
+            amount=usd(wallet.posted),
+            available=usd(wallet.available),
+            owed=usd(wallet.receivable),
+        )
+        return adjustment_page(
+            self,
+            request,
+            wallet,
+            form=form,
+            use_case=ask,
+            title=title,
+            submit=submit,
+            explanation=explanation,
+        )
+
+    def _switch(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        switch: Callable[..., Wallet],
+        *,
+        title: Text,
+        explanation: Text,
+    ) -> HttpResponse:
+        wallet = self._wallet(request, object_id)
+        form = bound_form(ReasonForm, request)
+
+        def do() -> Wallet:
+            return switch(
+                organization=wallet.organization,
+                reason=form.cleaned_data["reason"],
+                actor=acting_operator(request),
+                ip=client_ip(request),
+            )
+
+        if form.is_bound and carry_out(form, do):
+            return redirect("admin:billing_wallet_change", wallet.pk)
+        return self.form_page(
+            request, form, title=title, submit=title, explanation=explanation, original=wallet
+        )
+
+
+def _fact_key(wallet: Wallet, form: Any) -> str:
+    return f"operator:{wallet.pk}:{form.cleaned_data['form_id']}"
 
 
 @admin.register(Grant)

@@ -59,7 +59,12 @@ UNFOLD: dict[str, Any] = {
                 "title": _("Money"),
                 "items": [
                     _list("billing_wallet", _("Wallets"), "account_balance_wallet"),
+                    _list("billing_adjustment", _("Adjustments"), "approval"),
                     _list("billing_grant", _("Grants"), "add_card"),
+                    _list("billing_lot", _("Lots"), "savings"),
+                    _list("billing_refund", _("Refunds"), "undo"),
+                    _list("billing_voucher", _("Vouchers"), "confirmation_number"),
+                    _list("billing_voucherseries", _("Voucher series"), "style"),
                     _list("billing_priceversion", _("Price versions"), "sell"),
                     _list("billing_lease", _("Leases"), "hourglass_top"),
                 ],
@@ -71,6 +76,14 @@ UNFOLD: dict[str, Any] = {
                     _list("relay_model", _("Models"), "deployed_code"),
                     _list("billing_usagerecord", _("Usage records"), "receipt_long"),
                     _list("billing_usagerollup", _("Usage rollups"), "bar_chart"),
+                ],
+            },
+            {
+                "title": _("Ledger"),
+                "items": [
+                    _list("billing_ledgeraccount", _("Accounts"), "account_tree"),
+                    _list("billing_ledgertransaction", _("Transactions"), "sync_alt"),
+                    _list("billing_ledgerentry", _("Entries"), "list"),
                 ],
             },
             {

@@ -20,27 +20,55 @@ from accounts.models import (
     Role,
     User,
 )
-from accounts.services import create_api_key, create_operator, create_organization
+from accounts.services import (
+    create_api_key,
+    create_operator,
+    create_organization,
+    ensure_house_reseller,
+)
+from billing.adjustments import record_top_up
 from billing.archive import make_usage_partitions
 from billing.contracts import TokenUsage
 from billing.models import (
+    Adjustment,
     Grant,
     Lease,
+    LedgerAccount,
+    LedgerEntry,
+    LedgerTransaction,
+    Lot,
     PriceKind,
     PriceVersion,
+    Refund,
     SettlementBatch,
     UsageRecord,
     UsageRollup,
+    Voucher,
+    VoucherRedemption,
+    VoucherSeries,
     Wallet,
 )
 from billing.price_shapes import Price
 from billing.publishing import publish_price
+from billing.refunds import request_refund
 from billing.services import grant_credit
+from billing.vouchers import VoucherTerms, create_voucher_series, redeem_voucher
 from common.ids import uuid7
 from relay.models import Channel, Model, Route, Vendor
 
 DOLLAR = 10**9
 CHARGE_NANO = 452_500
+OF_OPERATORS = (
+    LedgerAccount,
+    LedgerEntry,
+    LedgerTransaction,
+    Lot,
+    Adjustment,
+    Refund,
+    Voucher,
+    VoucherRedemption,
+    VoucherSeries,
+)
 PageOf = Callable[..., str]
 
 
@@ -191,11 +219,51 @@ def alert(db: None) -> OperatorAlert:
 
 
 @pytest.fixture
-def rows(rollup: UsageRollup, lease: Lease, model: Model, alert: OperatorAlert) -> dict[type[Any], Any]:
+def transfer(organization: Organization, operator: User) -> Adjustment:
+    return record_top_up(
+        organization=organization,
+        amount_nano=20 * DOLLAR,
+        reference="2026-117",
+        reason="Statement 11",
+        fact_key="test:transfer",
+        recorded_by=operator,
+    )
+
+
+@pytest.fixture
+def paid_lot(transfer: Adjustment) -> Lot:
+    lot: Lot = Lot.across_all_organizations.get(origin=transfer.transaction)
+    return lot
+
+
+@pytest.fixture
+def refund(paid_lot: Lot) -> Refund:
+    return request_refund(lot=paid_lot, amount_nano=DOLLAR, reason="Asked for", fact_key="test:refund")
+
+
+@pytest.fixture
+def series(db: None) -> VoucherSeries:
+    terms = VoucherTerms(reseller=ensure_house_reseller(), campaign="launch", amount_nano=DOLLAR)
+    return create_voucher_series(terms=terms, size=2, fact_key="test:series")
+
+
+@pytest.fixture
+def redemption(organization: Organization, series: VoucherSeries) -> VoucherRedemption:
+    return redeem_voucher(organization=organization, code=series.vouchers.earliest("pk").code)
+
+
+@pytest.fixture
+def operated(refund: Refund, redemption: VoucherRedemption, model: Model, alert: OperatorAlert) -> None:
+    """Rows that operators had made."""
+
+
+@pytest.fixture
+def rows(rollup: UsageRollup, lease: Lease, operated: None) -> dict[type[Any], Any]:
     """One row of every class on the site."""
     managed = (AuditEvent, OperatorAlert, Organization, Reseller, User, Wallet, Grant, Lease, Channel, Model)
     found: dict[type[Any], Any] = {kind: rows_of(kind).first() for kind in managed}
-    for kind in (Membership, APIKey, PriceVersion, SettlementBatch, UsageRecord, UsageRollup):
+    plain = (Membership, APIKey, PriceVersion, SettlementBatch, UsageRecord, UsageRollup)
+    for kind in (*plain, *OF_OPERATORS):
         found[kind] = rows_of(kind).first()
     return found
 

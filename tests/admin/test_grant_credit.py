@@ -4,7 +4,7 @@ from django.urls import reverse
 
 from accounts.models import AuditEvent, Organization, User
 from accounts.services import create_organization
-from billing.models import Grant, Wallet
+from billing.models import Adjustment, Wallet
 
 DOLLAR = 10**9
 
@@ -28,16 +28,19 @@ def test_credit_reaches_the_wallet_with_its_reason(
 ) -> None:
     response = admin.post(address, form_of(admin, address, amount="0.0375"), follow=True)
     assert "$0.0375" in response.content.decode()
-    grant = Grant.across_all_organizations.get()
-    assert (grant.amount_nano, grant.reason, grant.granted_by) == (37_500_000, "Goodwill", operator)
+    given = Adjustment.across_all_organizations.get()
+    assert (given.kind, given.state) == ("goodwill", "posted")
+    assert (given.amount_nano, given.reason, given.requested_by) == (37_500_000, "Goodwill", operator)
     assert posted(organization) == 37_500_000
 
 
 def test_a_grant_is_audited(admin: Client, operator: User, organization: Organization, address: str) -> None:
     admin.post(address, form_of(admin, address), REMOTE_ADDR="192.0.2.7")
-    event = AuditEvent.objects.get(action="wallet.credit_granted")
+    event = AuditEvent.objects.get(action="adjustment.posted")
     assert (event.actor, event.organization, event.reason) == (operator, organization, "Goodwill")
-    assert (event.ip, event.after) == ("192.0.2.7", {"posted_nano": 25 * DOLLAR})
+    assert event.ip == "192.0.2.7"
+    assert event.after is not None
+    assert event.after["posted_nano"] == 25 * DOLLAR
 
 
 def test_the_same_form_sent_twice_grants_once(
@@ -118,6 +121,15 @@ def test_customers_cannot_grant(
 
 def test_a_wallet_that_is_not_there_is_not_found(admin: Client) -> None:
     assert admin.get(reverse("admin:billing_wallet_grant_credit", args=[999_999])).status_code == 404
+
+
+def test_over_the_limit_it_waits_for_a_second_operator(
+    admin: Client, organization: Organization, address: str
+) -> None:
+    response = admin.post(address, form_of(admin, address, amount="100.01"), follow=True)
+    assert "a second operator decides" in response.content.decode()
+    assert Adjustment.across_all_organizations.get().state == "requested"
+    assert posted(organization) == 0
 
 
 def test_the_page_of_an_organization_leads_to_the_form(

@@ -7,9 +7,28 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import AuditEvent, User
-from billing.models import Grant, Lease, PriceVersion, SettlementBatch, UsageRecord, UsageRollup, Wallet
+from billing.models import (
+    Adjustment,
+    Grant,
+    Lease,
+    LedgerAccount,
+    LedgerEntry,
+    LedgerTransaction,
+    Lot,
+    PriceVersion,
+    Refund,
+    SettlementBatch,
+    UsageRecord,
+    UsageRollup,
+    Voucher,
+    VoucherRedemption,
+    VoucherSeries,
+    Wallet,
+)
 
-MONEY = (Grant, Lease, PriceVersion, SettlementBatch, UsageRecord, UsageRollup, Wallet, AuditEvent)
+LEDGER = (LedgerAccount, LedgerEntry, LedgerTransaction, Lot, Adjustment, Refund, VoucherRedemption)
+MADE = (PriceVersion, Voucher, VoucherSeries)
+MONEY = (Grant, Lease, SettlementBatch, UsageRecord, UsageRollup, Wallet, AuditEvent, *LEDGER, *MADE)
 each_class = pytest.mark.parametrize("kind", MONEY, ids=lambda kind: kind._meta.label)
 
 
@@ -39,7 +58,7 @@ def test_a_row_is_not_deleted(kind: type[Any], admin: Client, rows: dict[type[An
     assert stored(row)
 
 
-@pytest.mark.parametrize("kind", [k for k in MONEY if k is not PriceVersion], ids=lambda k: k._meta.label)
+@pytest.mark.parametrize("kind", [k for k in MONEY if k not in MADE], ids=lambda k: k._meta.label)
 def test_a_row_is_not_added(kind: type[Any], admin: Client) -> None:
     assert admin.get(address(kind, "add")).status_code == 403
     assert admin.post(address(kind, "add"), {"_save": "Save"}).status_code == 403
