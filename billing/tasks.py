@@ -4,6 +4,7 @@ from celery import shared_task
 
 from billing import archive, debts, expiry, services
 from billing.aggregation import AGGREGATE_AT_ONCE, aggregate_batches
+from billing.budgets import reap_budget_leases
 from billing.ledger import FOLD_AT_ONCE, fold
 
 MOST_ROUNDS = 100
@@ -19,6 +20,7 @@ def aggregate_settlement_batches() -> None:
 @shared_task
 def reap_leases() -> None:
     services.reap_expired_leases()
+    reap_budget_leases(grace_s=services.REAP_GRACE_S)
 
 
 @shared_task

@@ -17,7 +17,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import APIKey, Membership, Organization, User
 from accounts.services import create_api_key, create_organization
-from billing.models import PriceKind, UsageRecord
+from billing.budgets import set_budget
+from billing.models import Budget, PriceKind, UsageRecord
 from billing.price_shapes import Price
 from billing.publishing import publish_price
 from billing.services import grant_credit
@@ -31,6 +32,8 @@ ROUTES = {
     "redeem_code": False,
     "usage": False,
     "receipt": True,
+    "budgets": False,
+    "delete_budget": True,
     "api_keys": False,
     "create_key": False,
     "rename_key": True,
@@ -47,11 +50,13 @@ class Tenant:
     organization: Organization
     api_key: APIKey
     request_id: str
+    budget: Budget
 
     def addresses(self) -> dict[str, str]:
         """Every route that carries an id, with this tenant's."""
         return {
             "receipt": reverse("receipt", args=[self.request_id]),
+            "delete_budget": reverse("delete_budget", args=[self.budget.pk]),
             "rename_key": reverse("rename_key", args=[self.api_key.pk]),
             "revoke_key": reverse("revoke_key", args=[self.api_key.pk]),
         }
@@ -69,7 +74,8 @@ def make_tenant(name: str) -> Tenant:
     organization = create_organization(owner=user, name=f"{name} Inc")
     grant_credit(organization=organization, amount_nano=10**9, reason="test", fact_key=name)
     api_key = create_api_key(organization=organization, name=f"{name} key", created_by=user).api_key
-    return Tenant(user, organization, api_key, settle_one(organization, api_key, name))
+    budget = set_budget(organization=organization, limit_nano=10**9, period="day", api_key=api_key)
+    return Tenant(user, organization, api_key, settle_one(organization, api_key, name), budget)
 
 
 def settle_one(organization: Organization, api_key: APIKey, name: str) -> str:
@@ -141,6 +147,7 @@ def test_another_organizations_ids_are_not_there(
     assert response.status_code in ({404, 405} if method == "get" else {403, 404, 405})
     kept = APIKey.across_all_organizations.get(pk=theirs.api_key.pk)
     assert (kept.name, kept.revoked_at) == ("Theirs key", None)
+    assert Budget.across_all_organizations.filter(removed_at=None).count() == 2
 
 
 @pytest.mark.parametrize(
