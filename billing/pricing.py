@@ -68,7 +68,7 @@ def tier_for(tariff: Tariff, tier: str) -> str:
 
 def rates_for(tariff: Tariff, prompt_tokens: int, tier: str = "") -> Rates:
     """The band the whole request falls into, by its whole prompt, cache included."""
-    rates, bands = _served_at(tariff, tier)
+    rates, bands = _served_at(tariff, tier) if tier else (tariff.rates, tariff.bands)
     for band in bands:
         if prompt_tokens > band.over_prompt_tokens:
             rates = band.rates
@@ -80,9 +80,11 @@ def worst_price(tariff: Tariff, *, prompt_tokens: int, output_tokens: int, tier:
 
     A vendor may serve the default tier where another was asked for, so the dearer of the two counts.
     """
-    return max(
-        _worst(rates, prompt_tokens, output_tokens) for rates in _reachable(tariff, prompt_tokens, tier)
-    )
+    worst = _worst(tariff.rates, prompt_tokens, output_tokens)
+    if tier or tariff.bands:
+        for rates in _reachable(tariff, prompt_tokens, tier):
+            worst = max(worst, _worst(rates, prompt_tokens, output_tokens))
+    return worst
 
 
 def affordable_output(tariff: Tariff, *, prompt_tokens: int, budget_nano: int, tier: str = "") -> int:
@@ -95,10 +97,9 @@ def affordable_output(tariff: Tariff, *, prompt_tokens: int, budget_nano: int, t
 
 
 def _served_at(tariff: Tariff, tier: str) -> tuple[Rates, tuple[Band, ...]]:
-    if tier:
-        for one in tariff.tiers:
-            if one.name == tier:
-                return one.rates, one.bands
+    for one in tariff.tiers:
+        if one.name == tier:
+            return one.rates, one.bands
     return tariff.rates, tariff.bands
 
 
