@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from billing import archive
 from billing.aggregation import aggregate_batches
 from billing.archive import detach_old_partitions, make_usage_partitions
+from billing.books import verify_books
 from billing.models import ArchivedBatch, ArchivedUsage, BooksReport, UsageArchive
 from common.ids import uuid7_floor
 from tests.factories.money import Payer, make_payer, make_record, settle
@@ -158,6 +159,11 @@ class TestDetaching:
             assert cursor.fetchone() == (30,)
             cursor.execute("SELECT sum(charge_nano) FROM billing_usagerecord_2020_01")
             assert cursor.fetchone() == (30,)
+
+    def test_the_books_balance_without_the_month(self, old_month: Payer) -> None:
+        detach_old_partitions(keep_months=2, today=TODAY)
+        report = verify_books()
+        assert [check for check in report["checks"] if not check["ok"]] == []
 
     def test_what_was_detached_cannot_be_changed(self, old_month: Payer) -> None:
         detach_old_partitions(keep_months=2, today=TODAY)

@@ -43,7 +43,11 @@ def test_totals_are_integers_of_everything() -> None:
         "usage_records": 1,
         "posted_nano": 70,
         "pending_nano": 0,
+        "owed_nano": 20,
         "batches_to_aggregate": 1,
+        "postings": 2,
+        "archived_records": 0,
+        "archived_charged_nano": 0,
     }
 
 

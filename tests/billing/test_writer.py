@@ -147,11 +147,11 @@ async def test_the_same_request_twice_in_a_group_is_charged_once(payer: Payer, t
 
 async def test_while_the_database_only_reads_charges_wait_in_the_spool(payer: Payer, tmp_path: Path) -> None:
     """As a primary that was demoted answers: nobody's records are at fault."""
-    written = Written()
+    written, record = Written(), make_record(payer, 10)
     async with running(tmp_path) as writer:
         await alter_database("SET default_transaction_read_only = on")
         try:
-            assert await settle_all(writer, written, [make_record(payer, 10)]) == [None]
+            assert await settle_all(writer, written, [record]) == [None]
             assert len(files(tmp_path)) == 1
             assert await posted(payer) == CREDIT
         finally:
@@ -221,10 +221,11 @@ async def test_an_outage_in_the_middle_of_a_replay_refuses_nothing(
 async def test_a_spool_that_somebody_removed_stops_nothing(
     payer: Payer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    record = make_record(payer, 10)
     async with running(tmp_path) as writer:
         with monkeypatch.context() as patch:
             patch.setitem(connections.settings["default"], "HOST", "/nowhere")
-            await settle_all(writer, Written(), [make_record(payer, 10)])
+            await settle_all(writer, Written(), [record])
             [path] = files(tmp_path)
             path.unlink()
         assert await settle_all(writer, Written(), [make_record(payer, 10)]) == [None]
@@ -348,11 +349,10 @@ async def test_where_neither_database_nor_disk_takes_it_nothing_is_told(
     payer: Payer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "spool").write_text("a file where a folder should be")
-    written = Written()
+    written, record = Written(), make_record(payer, 10)
     async with running(tmp_path / "spool") as writer:
         with monkeypatch.context() as patch:
             patch.setitem(connections.settings["default"], "HOST", "/nowhere")
-            record = make_record(payer, 10)
             settled = writer.settle(record, written.of(record))
             await asyncio.wait({settled}, timeout=0.6)
             assert writer.is_stuck

@@ -1,0 +1,195 @@
+"""Double entry, and the lots behind customers' credit. A debit is positive, a credit negative."""
+
+from billing.books.rules import Rule, Search, search
+
+TRANSACTIONS = search(
+    "postings_balance",
+    "Every posting has at least two entries, all in the same books, and they sum to zero in each currency.",
+    """
+    SELECT t.id AS transaction, t.fact_key, e.currency, e.entries, e.amount AS sum_nano
+    FROM billing_ledgertransaction t
+    FULL JOIN (SELECT e.transaction_id, a.currency, count(*) AS entries, sum(e.amount) AS amount,
+            min(a.scope) AS first_scope, max(a.scope) AS last_scope
+        FROM billing_ledgerentry e JOIN billing_ledgeraccount a ON a.id = e.account_id GROUP BY 1, 2) e
+        ON e.transaction_id = t.id
+    WHERE t.id IS NULL OR e.entries IS NULL OR e.entries < 2 OR e.amount <> 0
+        OR e.first_scope <> t.scope OR e.last_scope <> t.scope
+    """,
+)
+
+FACTS = search(
+    "facts",
+    "No business fact was posted twice.",
+    """
+    SELECT scope, fact_key, count(*) AS postings FROM billing_ledgertransaction
+    GROUP BY 1, 2 HAVING count(*) > 1
+    """,
+)
+
+REVERSALS = search(
+    "reversals",
+    "A reversal undoes another posting entry by entry, and none is reversed twice.",
+    """
+    SELECT t.fact_key, t.reverses_id AS reverses, x.account_id AS account, x.sum AS difference_nano
+    FROM billing_ledgertransaction t
+    CROSS JOIN LATERAL (
+        SELECT account_id, sum(amount) FROM billing_ledgerentry
+        WHERE transaction_id IN (t.id, t.reverses_id) GROUP BY 1 HAVING sum(amount) <> 0) x
+    WHERE t.kind = 'reversal'
+    UNION ALL
+    SELECT min(fact_key), reverses_id, NULL, count(*) FROM billing_ledgertransaction
+    WHERE reverses_id IS NOT NULL GROUP BY 2 HAVING count(*) > 1
+    """,
+)
+
+ACCOUNTS = search(
+    "accounts",
+    "An account's balance and what waits to be folded into it are the sum of its entries.",
+    """
+    SELECT a.code, a.owner, a.balance AS balance_nano, coalesce(f.amount, 0) AS waiting_nano,
+        coalesce(e.amount, 0) AS entries_nano, coalesce(f.wrong, 0) AS wrong_waiting
+    FROM billing_ledgeraccount a
+    LEFT JOIN (SELECT account_id, sum(amount) AS amount FROM billing_ledgerentry GROUP BY 1) e
+        ON e.account_id = a.id
+    LEFT JOIN (SELECT f.account_id, sum(f.amount) AS amount, count(*) FILTER (WHERE e.id IS NULL) AS wrong
+        FROM billing_ledgerunfolded f
+        LEFT JOIN billing_ledgerentry e
+            ON (e.id, e.account_id, e.amount) = (f.entry_id, f.account_id, f.amount)
+        GROUP BY 1) f ON f.account_id = a.id
+    WHERE a.balance + coalesce(f.amount, 0) <> coalesce(e.amount, 0) OR f.wrong > 0
+        OR (NOT a.is_hot AND f.account_id IS NOT NULL)
+    """,
+)
+
+CREDIT = search(
+    "credit",
+    "What the ledger owes a customer, paid and promotional, is what the lots of that kind hold.",
+    """
+    SELECT owner, kind, -sum(ledger) AS ledger_nano, sum(lots) AS lots_nano
+    FROM (
+        SELECT a.owner, CASE a.code WHEN '2010' THEN 'paid' ELSE 'promotional' END AS kind,
+            e.amount AS ledger, 0 AS lots
+        FROM billing_ledgeraccount a
+        JOIN (SELECT account_id, sum(amount) AS amount FROM billing_ledgerentry GROUP BY 1) e
+            ON e.account_id = a.id
+        WHERE a.code IN ('2010', '2020')
+        UNION ALL
+        SELECT 'organization:' || organization_id, kind, 0, remaining FROM billing_lot
+    ) both_sides
+    GROUP BY 1, 2 HAVING sum(ledger) + sum(lots) <> 0
+    """,
+)
+
+LOTS = search(
+    "lots",
+    "A lot holds the sum of its entries; the first is all of it, and came with the posting it is from.",
+    """
+    SELECT l.id AS lot, l.organization_id, l.original AS original_nano, l.remaining AS remaining_nano,
+        coalesce(e.amount, 0) AS entries_nano, o.amount AS first_nano
+    FROM billing_lot l
+    LEFT JOIN (SELECT lot_id, sum(amount) AS amount FROM billing_lotentry GROUP BY 1) e ON e.lot_id = l.id
+    LEFT JOIN billing_lotentry o ON o.lot_id = l.id AND o.transaction_id = l.origin_id
+    WHERE l.remaining <> coalesce(e.amount, 0) OR l.original IS DISTINCT FROM o.amount
+        OR l.remaining < 0 OR l.remaining > l.original
+    """,
+)
+
+SUSPENSE = search(
+    "suspense",
+    "Nothing stands in suspense: there is no charge that no credit was found for.",
+    """
+    SELECT a.owner, sum(e.amount) AS suspense_nano
+    FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
+    WHERE a.code = '2900' GROUP BY 1 HAVING sum(e.amount) <> 0
+    """,
+)
+
+CORRECTIONS = search(
+    "corrections",
+    "What was given back of a charge was posted as that, and is never more than the request had cost.",
+    """
+    SELECT c.id AS correction, c.request_id AS request, c.amount_nano AS given_back_nano,
+        t.kind AS posted_as, e.amount AS revenue_nano, u.price_nano
+    FROM billing_usagecorrection c
+    LEFT JOIN billing_ledgertransaction t ON t.id = c.transaction_id
+    LEFT JOIN LATERAL (SELECT sum(e.amount) AS amount
+        FROM billing_ledgerentry e JOIN billing_ledgeraccount a ON a.id = e.account_id
+        WHERE e.transaction_id = c.transaction_id AND a.code IN ('4010', '4020')) e ON true
+    LEFT JOIN LATERAL (SELECT u.charge_nano + u.uncollected_nano AS price_nano
+        FROM billing_usagerecord u WHERE u.request_id = c.request_id) u ON true
+    WHERE t.kind IS DISTINCT FROM 'correction' OR e.amount IS DISTINCT FROM c.amount_nano
+        OR (SELECT sum(s.amount_nano) FROM billing_usagecorrection s WHERE s.request_id = c.request_id)
+            > u.price_nano
+    """,
+)
+
+# Postings of which records were detached: their records cannot be had by customer any more.
+PARTLY_ARCHIVED = """
+SELECT DISTINCT b.posting_id
+FROM billing_archivedbatch x JOIN billing_settlementbatch b ON b.id = x.batch_id
+"""
+
+# One pass over the three long tables of money, by posting and customer. Postings that are archived in part
+# are compared as a whole instead (`usage_postings`).
+USAGE_BY_CUSTOMER = Search(
+    (
+        Rule(
+            "usage_by_customer",
+            "A posting of usage takes from each customer what the usage records of its batches charge.",
+            "is_usage AND (charge_nano <> credit_taken_nano + suspense_nano"
+            " OR uncollected_nano <> owed_nano)",
+        ),
+        Rule(
+            "lot_postings",
+            "Each posting moved a customer's lots of each kind by what it moved on the customer's account.",
+            "paid_lots_nano <> paid_nano OR promotional_lots_nano <> promotional_nano",
+        ),
+    ),
+    """
+    SELECT transaction_id AS transaction, organization_id, bool_or(is_usage) AS is_usage,
+        sum(charge) AS charge_nano, sum(paid) + sum(promotional) AS credit_taken_nano,
+        sum(suspense) AS suspense_nano, sum(uncollected) AS uncollected_nano, sum(owed) AS owed_nano,
+        sum(paid) AS paid_nano, sum(paid_lots) AS paid_lots_nano, sum(promotional) AS promotional_nano,
+        sum(promotional_lots) AS promotional_lots_nano
+    FROM (
+        SELECT b.posting_id AS transaction_id, u.organization_id, true AS is_usage, u.charge_nano AS charge,
+            u.uncollected_nano AS uncollected, 0::bigint AS paid, 0::bigint AS promotional,
+            0::bigint AS suspense, 0::bigint AS owed, 0::bigint AS paid_lots, 0::bigint AS promotional_lots
+        FROM billing_usagerecord u JOIN billing_settlementbatch b ON b.id = u.batch_id
+        LEFT JOIN (PARTLY_ARCHIVED) x ON x.posting_id = b.posting_id
+        WHERE b.posting_id IS NOT NULL AND x.posting_id IS NULL
+        UNION ALL
+        SELECT e.transaction_id, a.organization_id, t.kind = 'usage' AND x.posting_id IS NULL,
+            0, 0, CASE WHEN a.code = '2010' THEN e.amount ELSE 0 END,
+            CASE WHEN a.code = '2020' THEN e.amount ELSE 0 END,
+            CASE WHEN a.code = '2900' THEN e.amount ELSE 0 END,
+            CASE WHEN a.code = '1100' THEN e.amount ELSE 0 END, 0, 0
+        FROM (SELECT id, code, substr(owner, 14)::bigint AS organization_id FROM billing_ledgeraccount
+            WHERE code IN ('2010', '2020', '2900', '1100') AND owner LIKE 'organization:%') a
+        JOIN billing_ledgerentry e ON e.account_id = a.id
+        JOIN billing_ledgertransaction t ON t.id = e.transaction_id
+        LEFT JOIN (PARTLY_ARCHIVED) x ON x.posting_id = t.id
+        UNION ALL
+        SELECT e.transaction_id, l.organization_id, false, 0, 0, 0, 0, 0, 0,
+            CASE WHEN l.kind = 'paid' THEN -e.amount ELSE 0 END,
+            CASE WHEN l.kind = 'paid' THEN 0 ELSE -e.amount END
+        FROM billing_lotentry e JOIN billing_lot l ON l.id = e.lot_id
+    ) three_sides
+    GROUP BY 1, 2
+    HAVING sum(paid_lots) <> sum(paid) OR sum(promotional_lots) <> sum(promotional)
+        OR bool_or(is_usage) AND (sum(charge) <> sum(paid) + sum(promotional) + sum(suspense)
+            OR sum(uncollected) <> sum(owed))
+    """.replace("PARTLY_ARCHIVED", PARTLY_ARCHIVED),
+)
+
+SEARCHES: tuple[Search, ...] = (
+    TRANSACTIONS,
+    FACTS,
+    REVERSALS,
+    ACCOUNTS,
+    CREDIT,
+    LOTS,
+    SUSPENSE,
+    CORRECTIONS,
+    USAGE_BY_CUSTOMER,
+)
