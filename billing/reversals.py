@@ -1,8 +1,13 @@
-"""A posting undone by its mirror. What was spent of the credit by then becomes a debt."""
+"""A posting undone by its mirror, entry by entry. What was spent of the credit by then becomes a debt.
+
+Where the credit is not there any more, or the debt is not, a second posting beside the mirror says what took
+its place; lots and wallet get the sum of both.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q, Sum
@@ -11,12 +16,12 @@ from django.utils.translation import gettext as _
 from accounts.models import Organization, User
 from accounts.services import record_audit
 from billing.debts import COLLECTED
-from billing.giving_back import give_back, lock_lots_named
-from billing.ledger import Account, Entry, Owner, Posting
+from billing.giving_back import change_wallet, lock_lots_named, move_lots, open_paid_lot
+from billing.ledger import Account, Entry, Owner, Posting, post
 from billing.ledger.chart import credit, debit
 from billing.ledger.templates import CREDIT_ACCOUNTS, EXPIRY_ACCOUNTS
-from billing.lots import LockedCredit, lock_credit, take_out
-from billing.models import LedgerEntry, LedgerTransaction, Lot, LotEntry, LotKind, PostingKind
+from billing.lots import LockedCredit, lock_credit
+from billing.models import LedgerEntry, LedgerTransaction, Lot, LotEntry, PostingKind
 from billing.operators import required_reason
 from common.errors import AppError
 
@@ -32,13 +37,13 @@ class NotReversible(AppError):
 
 @dataclass(frozen=True)
 class Original:
-    """What a posting did: `cleared` of a debt (negative: made one), `lots` in or out, and the rest of it."""
+    """What a posting did: `cleared` of a debt (negative: made one), and `lots` in or out."""
 
     posting: LedgerTransaction
     organization_id: int
     cleared: int
     lots: Mapping[int, int]
-    counter: tuple[Entry, ...]
+    entries: tuple[Entry, ...]
 
     @property
     def amount(self) -> int:
@@ -83,8 +88,8 @@ def read_original(posting: LedgerTransaction) -> Original:
     entries = LedgerEntry.objects.filter(transaction=posting).select_related("account")
     of_customer = [one for one in entries if one.account.code in OF_CUSTOMERS]
     owners = {one.account.owner for one in of_customer}
-    is_ours = posting.kind in REVERSIBLE and not posting.fact_key.startswith(COLLECTED)
-    if not is_ours or len(owners) != 1:
+    is_made_by_us = posting.fact_key.startswith((COLLECTED, "reversal:"))
+    if posting.kind not in REVERSIBLE or is_made_by_us or len(owners) != 1:
         raise NotReversible(_("Only grants, top-ups and adjustments can be reversed."))
     lots = dict(LotEntry.objects.filter(transaction=posting).values_list("lot_id", "amount"))
     return Original(
@@ -92,28 +97,31 @@ def read_original(posting: LedgerTransaction) -> Original:
         organization_id=Owner.organization_id(owners.pop()),
         cleared=-sum(one.amount for one in of_customer if one.account.code == Account.RECEIVABLE),
         lots=lots,
-        counter=tuple(
-            Entry(Account(one.account.code), one.account.owner, one.amount)
-            for one in entries
-            if one not in of_customer
-        ),
+        entries=tuple(Entry(Account(one.account.code), one.account.owner, one.amount) for one in entries),
     )
 
 
 def _take_again(facts: Original, held: LockedCredit, reason: str, actor: User | None) -> None:
     """Credit that came in goes out. What expired or was taken back is no debt: nobody had the use of it."""
     owner = Owner.organization(facts.organization_id)
-    entries = _mirrored(facts)
     takes: dict[int, int] = {}
-    owed = facts.cleared
+    missing: dict[int, int] = {}
+    entries: list[Entry] = []
+    owed = 0
     for lot in Lot.across_all_organizations.filter(pk__in=facts.lots):
         takes[lot.pk] = max(0, held.unspent(lot.pk))
+        missing[lot.pk] = lot.original - takes[lot.pk]
         gone = _gone_unused(lot)
-        owed += lot.original - takes[lot.pk] - sum(gone.values())
-        entries.append(debit(CREDIT_ACCOUNTS[lot.kind], owner, takes[lot.pk]))
+        owed += missing[lot.pk] - sum(gone.values())
+        entries.append(credit(CREDIT_ACCOUNTS[lot.kind], owner, missing[lot.pk]))
         entries += [debit(account, Owner.OPERATOR, amount) for account, amount in gone.items()]
     entries.append(debit(Account.RECEIVABLE, owner, owed))
-    take_out(held, takes, posting=_posting(facts, entries, reason, actor), owed_nano=owed)
+    moves: dict[UUID, dict[int, int]] = {}
+    if any(missing.values()):  # first: no account of credit may be overdrawn in between
+        moves[_rest(facts, entries, reason, actor)] = missing
+    moves[_mirror(facts, reason, actor)] = {lot_id: -amount for lot_id, amount in facts.lots.items()}
+    move_lots(moves)
+    change_wallet(held.wallet, posted=-sum(takes.values()), owed=facts.cleared + owed)
 
 
 def _gone_unused(lot: Lot) -> dict[Account, int]:
@@ -131,36 +139,37 @@ def _gone_unused(lot: Lot) -> dict[Account, int]:
 
 
 def _return(facts: Original, held: LockedCredit, reason: str, actor: User | None) -> None:
-    """Credit that was taken comes back: off what is owed, then to its lots, then as a new one."""
+    """Credit that was taken comes back to its lots; what was owed and is paid by now, as a lot of its own."""
     wallet, owner = held.wallet, Owner.organization(facts.organization_id)
-    lots = lock_lots_named(list(facts.lots))
-    clears = min(facts.amount, wallet.receivable)
-    left = facts.amount - clears
-    by_lot: dict[int, int] = {}
-    by_kind: dict[str, int] = defaultdict(int)
-    for lot_id, lot in lots.items():
-        by_lot[lot_id] = min(left, -facts.lots[lot_id])
-        by_kind[lot.kind] += by_lot[lot_id]
-        left -= by_lot[lot_id]
-    by_kind[LotKind.PAID] += left
-    entries = [
-        *_mirrored(facts),
-        credit(Account.RECEIVABLE, owner, clears),
-        *(credit(CREDIT_ACCOUNTS[kind], owner, amount) for kind, amount in by_kind.items()),
-    ]
-    give_back(wallet, by_lot, posting=_posting(facts, entries, reason, actor), clears=clears, surplus=left)
+    lock_lots_named(list(facts.lots))
+    by_lot = {lot_id: -amount for lot_id, amount in facts.lots.items()}
+    forgiven = min(-facts.cleared, wallet.receivable)
+    paid = -facts.cleared - forgiven
+    move_lots({_mirror(facts, reason, actor): by_lot})
+    if paid:
+        entries = [debit(Account.RECEIVABLE, owner, paid), credit(Account.PAID_CREDIT, owner, paid)]
+        open_paid_lot(wallet.pk, _rest(facts, entries, reason, actor), paid)
+    change_wallet(wallet, posted=sum(by_lot.values()) + paid, owed=-forgiven)
 
 
-def _mirrored(facts: Original) -> list[Entry]:
-    return [Entry(one.account, one.owner, -one.amount) for one in facts.counter]
-
-
-def _posting(facts: Original, entries: list[Entry], reason: str, actor: User | None) -> Posting:
-    return Posting(
+def _mirror(facts: Original, reason: str, actor: User | None) -> UUID:
+    posting = Posting(
         fact_key=f"reversal:{facts.posting.pk}",
         kind=PostingKind.REVERSAL,
-        entries=entries,
+        entries=[Entry(one.account, one.owner, -one.amount) for one in facts.entries],
         reason=reason,
         actor_id=actor.pk if actor else None,
         reverses=facts.posting.pk,
     )
+    return post(posting).transaction_id
+
+
+def _rest(facts: Original, entries: list[Entry], reason: str, actor: User | None) -> UUID:
+    posting = Posting(
+        fact_key=f"reversal:{facts.posting.pk}:rest",
+        kind=PostingKind.ADJUSTMENT,
+        entries=entries,
+        reason=reason,
+        actor_id=actor.pk if actor else None,
+    )
+    return post(posting).transaction_id
