@@ -66,7 +66,7 @@ class PriceOutOfProportion(PriceRefused):
 
 @dataclass(frozen=True)
 class DearCost:
-    """A new cost above a price that stands."""
+    """A new cost above prices that stand: of which model and reseller, and by how much."""
 
     subject: str
     message: str
@@ -94,8 +94,11 @@ def check_prices(made: Sequence[PriceVersion], house_id: int) -> list[DearCost]:
     start = min(version.effective_from for version in made)
     versions = versions_since(start, {version.model for version in made})
     history = PriceHistory(versions, house_id, start)
-    found = [_judge(pair, new) for pair in _new_pairs(history, house_id, start, new)]
-    return [dear for dear in found if dear is not None]
+    told: dict[str, list[str]] = {}
+    for pair in _new_pairs(history, house_id, start, new):
+        if gap := _judge(pair, new):
+            told.setdefault(_subject_of(pair), []).append(_tell(pair, gap))
+    return [DearCost(subject, "\n".join(messages)) for subject, messages in told.items()]
 
 
 def _new_pairs(history: PriceHistory, house_id: int, start: datetime, new: Container[int]) -> Iterator[_Pair]:
@@ -123,8 +126,8 @@ def _side_by_side(standing: Standing) -> Iterator[tuple[PriceKind, Tariff, Price
             yield kind, price, base_kind, base
 
 
-def _judge(pair: _Pair, new: Mapping[int, PriceVersion]) -> DearCost | None:
-    """Raises PriceRefused."""
+def _judge(pair: _Pair, new: Mapping[int, PriceVersion]) -> Gap | None:
+    """Where a new cost lies above a price that stands; None: nowhere. Raises PriceRefused."""
     if pair.base_kind == PriceKind.COST and (slip := widest_slip(pair.price, pair.base)):
         raise PriceOutOfProportion(_say_slip(pair, slip))
     gap = widest_shortfall(pair.price, pair.base)
@@ -133,7 +136,7 @@ def _judge(pair: _Pair, new: Mapping[int, PriceVersion]) -> DearCost | None:
     if pair.base_kind == PriceKind.WHOLESALE:
         raise RetailBelowWholesale(_say_shortfall(pair, gap))
     if pair.price.version_id not in new:
-        return DearCost(_subject_of(pair), _tell(pair, gap))
+        return gap
     if new[pair.price.version_id].override_reason:
         return None
     refusal = RetailBelowCost if pair.kind == PriceKind.RETAIL else WholesaleBelowCost

@@ -61,8 +61,8 @@ def usages(draw: st.DrawFn, prompt: int, output: int) -> TokenUsage:
     return TokenUsage(**counts)
 
 
-INPUT = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input")
-INPUT = tuple(f"{name}_tokens" for name in INPUT)
+_PROMPT = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input")
+INPUT = tuple(f"{name}_tokens" for name in _PROMPT)
 OUTPUT = ("output_tokens", "reasoning_tokens", "audio_output_tokens")
 
 

@@ -293,6 +293,16 @@ class TestDearCosts:
         publish(COST, price(3))
         assert [alert.subject for alert in OperatorAlert.objects.all()] == ["gpt-test other"]
 
+    def test_all_there_is_to_say_of_a_model_is_one_alert(self, tomorrow: datetime) -> None:
+        publish(RETAIL, price(2))
+        publish(WHOLESALE, price(2))
+        publish(RETAIL, price(2.5), effective_from=tomorrow)
+        publish(COST, price(3))
+        alert = OperatorAlert.objects.get()
+        assert alert.count == 1
+        lines = alert.message.splitlines()
+        assert [line.partition(" of USD ")[2].split()[0] for line in lines] == ["2", "2", "2.5"]
+
     def test_a_cost_to_come_is_told_of_before_it_comes(self, tomorrow: datetime) -> None:
         publish(RETAIL, price(2))
         publish(COST, price(3), effective_from=tomorrow)
