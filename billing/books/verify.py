@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from billing.books import ledger, prices, usage, wallets
+from billing.books import ledger, operators, prices, usage, wallets
 from billing.books.rules import Rule, Search
 from common.database import plain_rows
 
@@ -16,7 +16,13 @@ SHOWN = 20
 
 # Rules that come with more money (the payment provider's mirror, invoice numbers) get a module of their own
 # beside these, and their SEARCHES are added here.
-SEARCHES: tuple[Search, ...] = (*wallets.SEARCHES, *ledger.SEARCHES, *prices.SEARCHES, *usage.SEARCHES)
+SEARCHES: tuple[Search, ...] = (
+    *wallets.SEARCHES,
+    *ledger.SEARCHES,
+    *prices.SEARCHES,
+    *usage.SEARCHES,
+    *operators.SEARCHES,
+)
 RULES: tuple[Rule, ...] = tuple(rule for search in SEARCHES for rule in search.rules)
 
 # For the transaction of the check. Every query reads whole tables: sums in memory, on both cores.
