@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 MESSAGES := $(wildcard platform/locale/*/LC_MESSAGES/*.po)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/platform
 
-.PHONY: help run install test check bench lock messages clean
+.PHONY: help run install test check bench chaos lock messages clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ check: install ## style, types, layers, migrations, templates, translations, siz
 
 bench: install ## what a request and a chunk cost, as one table
 	@$(BIN)/python tests/bench/run.py
+
+chaos: install ## an hour of kills under load, then the audit; SECONDS=600 for less
+	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),3600) --seed $(or $(SEED),1)
 
 lock: install ## renew the hash-locked requirement files
 	@cd $(REQUIREMENTS) && for name in runtime dev; do \

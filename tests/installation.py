@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -142,6 +143,14 @@ routes = [{{ channel = "farebox-demo", upstream_model = "farebox-demo" }}]
 context_window = 32768
 max_output_tokens = 4096
 price = {{ input = "0.10", output = "0.40" }}
+"""
+MAKE_CUSTOMERS = """
+import json
+from config.customers import create_customer
+from common.money import parse_nano
+for email, credit in {wanted!r}:
+    made = create_customer(email=email, credit_nano=parse_nano(credit))
+    print(json.dumps([made.organization.pk, email, made.api_key]))
 """
 OFFERED = ["banded", "farebox-demo", "gone", "gpt-4o", "hasty", "thinker", "tiny"]
 
@@ -434,6 +443,17 @@ class Installation:
         made = self.command("create_customer", "--email", email, "--credit", credit)
         credit_nano = int(Fraction(credit) * 10**9)
         return Customer(self, made["organization"], email, made["api_key"], credit_nano)
+
+    def create_customers(self, credits_usd: Sequence[str]) -> list[Customer]:
+        """One for each credit, all in one process: a hundred times quicker than a command for each."""
+        first, self._customers = self._customers + 1, self._customers + len(credits_usd)
+        wanted = [(f"customer{first + place}@example.com", usd) for place, usd in enumerate(credits_usd)]
+        printed = self.output_of("shell", "--no-imports", "-c", MAKE_CUSTOMERS.format(wanted=wanted))
+        made = [json.loads(line) for line in printed.splitlines() if line.startswith("[")]
+        return [
+            Customer(self, *fields, credit_nano=int(Fraction(usd) * 10**9))
+            for fields, usd in zip(made, credits_usd, strict=True)
+        ]
 
     def query(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         """Rows straight from the database."""
