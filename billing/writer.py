@@ -217,8 +217,7 @@ class MoneyWriter:
             self._settle_group(settlements)
         else:
             self._replay()
-        while self._database.blocked:
-            self._on_loop(self._on_blocked, self._database.blocked.pop())
+        self._tell_of_blocked()
         for item in group:
             if isinstance(item, _Call):
                 self._run_call(item)
@@ -237,7 +236,12 @@ class MoneyWriter:
             log.critical("settlement_refused", error=str(error), record=dict(settlements[0].record))
             self._on_loop(_end_all, settlements, error)
         else:
+            self._tell_of_blocked()  # before anybody who waits can ask for more
             self._on_loop(_end_all, settlements, None)
+
+    def _tell_of_blocked(self) -> None:
+        while self._database.blocked:
+            self._on_loop(self._on_blocked, self._database.blocked.pop())
 
     def _write(self, batch: SpooledBatch) -> None:
         """Into the database, or into the spool while that is away; returns when it is durable."""
