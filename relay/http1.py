@@ -196,24 +196,39 @@ class ConnectionPool:
         self._idle.clear()
 
     async def _connect(self, origin: Origin) -> Connection:
-        host, port, is_tls = origin
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                transport, connection = await loop.create_connection(
-                    Connection, host, port, ssl=self._tls_context() if is_tls else None
-                )
-        except TimeoutError as error:
-            raise ConnectFailed("timed out") from error
-        except (OSError, ssl.SSLError) as error:
-            raise ConnectFailed(type(error).__name__) from error
-        stream = transport.get_extra_info("socket")
-        if stream is not None:
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection.origin = origin
-        return connection
+        return await open_connection(origin, tls=self._tls_context() if origin[2] else None)
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:
             self._tls = self._make_tls()
         return self._tls
+
+
+async def open_connection(
+    origin: Origin,
+    *,
+    tls: ssl.SSLContext | None,
+    address: str | None = None,
+    timeout_s: float = CONNECT_TIMEOUT_S,
+) -> Connection:
+    """A new connection. Raises ConnectFailed.
+
+    `address` is where to connect without looking the host up again; its certificate must be the host's all
+    the same.
+    """
+    host, port, _ = origin
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout_s):
+            transport, connection = await loop.create_connection(
+                Connection, address or host, port, ssl=tls, server_hostname=host if tls else None
+            )
+    except TimeoutError as error:
+        raise ConnectFailed("timed out") from error
+    except (OSError, ssl.SSLError) as error:
+        raise ConnectFailed(type(error).__name__) from error
+    stream = transport.get_extra_info("socket")
+    if stream is not None:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.origin = origin
+    return connection

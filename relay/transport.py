@@ -8,6 +8,7 @@ httpx.ConnectError              no byte of the request left: it was surely not r
 httpx.RemoteProtocolError       the connection ended early: the request may have been run
 """
 
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -25,6 +26,11 @@ PREPARED = "farebox.prepared"
 
 class UpstreamNotReached(Exception):
     """Nothing was sent; sending it again, here or elsewhere, cannot run it twice."""
+
+
+def make_public_tls() -> ssl.SSLContext:
+    """What the public web is checked against: the bundled authorities, whatever the environment says."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class UpstreamTransport(httpx.AsyncBaseTransport):

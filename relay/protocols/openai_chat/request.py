@@ -31,7 +31,7 @@ def parse_request(raw: bytes) -> ChatRequest:
         validate_body(body)
     except Violation as violation:
         raise violation.as_invalid_request() from None
-    attachments = _count_attachments(body["messages"])
+    attachments = count_attachments(body["messages"])
     options = body.get("stream_options")
     return ChatRequest(
         model=body["model"],
@@ -72,7 +72,7 @@ def _read_tier(body: dict[str, Any]) -> str:
     return tier if tier not in (None, "auto", "default") else ""
 
 
-def _count_attachments(messages: list[dict[str, Any]]) -> Attachments:
+def count_attachments(messages: list[dict[str, Any]]) -> Attachments:
     contents = [message.get("content") for message in messages]
     parts = [part for content in contents if type(content) is list for part in content]
     if not parts:
