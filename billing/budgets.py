@@ -61,9 +61,7 @@ def set_budget(
     _check_subject(organization, member, api_key)
     Organization.objects.select_for_update(of=("self",), no_key=True).get(pk=organization.pk)
     of = {"member": member, "api_key": api_key, "period": BudgetPeriodKind(period)}
-    budget = Budget.across_all_organizations.filter(
-        organization=organization, removed_at=None, **of
-    ).first()
+    budget = Budget.across_all_organizations.filter(organization=organization, removed_at=None, **of).first()
     before = budget.limit_nano if budget else None
     if budget is None:
         budget = Budget(organization=organization, **of)
