@@ -451,8 +451,8 @@ class Installation:
         printed = self.output_of("shell", "--no-imports", "-c", MAKE_CUSTOMERS.format(wanted=wanted))
         made = [json.loads(line) for line in printed.splitlines() if line.startswith("[")]
         return [
-            Customer(self, *fields, credit_nano=int(Fraction(usd) * 10**9))
-            for fields, usd in zip(made, credits_usd, strict=True)
+            Customer(self, organization, email, api_key, int(Fraction(usd) * 10**9))
+            for (organization, email, api_key), usd in zip(made, credits_usd, strict=True)
         ]
 
     def query(self, statement: str, *values: Any) -> list[dict[str, Any]]:
