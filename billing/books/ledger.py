@@ -8,7 +8,7 @@ TRANSACTIONS = search(
     """
     SELECT t.id AS transaction, t.fact_key, e.currency, e.entries, e.amount AS sum_nano
     FROM billing_ledgertransaction t
-    FULL JOIN (SELECT e.transaction_id, a.currency, count(*) AS entries, sum(e.amount) AS amount,
+    FULL JOIN (SELECT e.transaction_id, a.currency, count(*) AS entries, billing_sum(e.amount) AS amount,
             min(a.scope) AS first_scope, max(a.scope) AS last_scope
         FROM billing_ledgerentry e JOIN billing_ledgeraccount a ON a.id = e.account_id GROUP BY 1, 2) e
         ON e.transaction_id = t.id
@@ -49,7 +49,7 @@ ACCOUNTS = search(
     SELECT a.code, a.owner, a.balance AS balance_nano, coalesce(f.amount, 0) AS waiting_nano,
         coalesce(e.amount, 0) AS entries_nano, coalesce(f.wrong, 0) AS wrong_waiting
     FROM billing_ledgeraccount a
-    LEFT JOIN (SELECT account_id, sum(amount) AS amount FROM billing_ledgerentry GROUP BY 1) e
+    LEFT JOIN (SELECT account_id, billing_sum(amount) AS amount FROM billing_ledgerentry GROUP BY 1) e
         ON e.account_id = a.id
     LEFT JOIN (SELECT f.account_id, sum(f.amount) AS amount, count(*) FILTER (WHERE e.id IS NULL) AS wrong
         FROM billing_ledgerunfolded f
@@ -70,7 +70,7 @@ CREDIT = search(
         SELECT a.owner, CASE a.code WHEN '2010' THEN 'paid' ELSE 'promotional' END AS kind,
             e.amount AS ledger, 0 AS lots
         FROM billing_ledgeraccount a
-        JOIN (SELECT account_id, sum(amount) AS amount FROM billing_ledgerentry GROUP BY 1) e
+        JOIN (SELECT account_id, billing_sum(amount) AS amount FROM billing_ledgerentry GROUP BY 1) e
             ON e.account_id = a.id
         WHERE a.code IN ('2010', '2020')
         UNION ALL
@@ -87,7 +87,8 @@ LOTS = search(
     SELECT l.id AS lot, l.organization_id, l.original AS original_nano, l.remaining AS remaining_nano,
         coalesce(e.amount, 0) AS entries_nano, o.amount AS first_nano
     FROM billing_lot l
-    LEFT JOIN (SELECT lot_id, sum(amount) AS amount FROM billing_lotentry GROUP BY 1) e ON e.lot_id = l.id
+    LEFT JOIN (SELECT lot_id, billing_sum(amount) AS amount FROM billing_lotentry GROUP BY 1) e
+        ON e.lot_id = l.id
     LEFT JOIN billing_lotentry o ON o.lot_id = l.id AND o.transaction_id = l.origin_id
     WHERE l.remaining <> coalesce(e.amount, 0) OR l.original IS DISTINCT FROM o.amount
         OR l.remaining < 0 OR l.remaining > l.original
@@ -147,17 +148,17 @@ USAGE_BY_CUSTOMER = Search(
     ),
     """
     SELECT transaction_id AS transaction, organization_id, bool_or(is_usage) AS is_usage,
-        sum(charge) AS charge_nano, sum(paid) + sum(promotional) AS credit_taken_nano,
-        sum(suspense) AS suspense_nano, sum(uncollected) AS uncollected_nano, sum(owed) AS owed_nano,
-        sum(paid) AS paid_nano, sum(paid_lots) AS paid_lots_nano, sum(promotional) AS promotional_nano,
-        sum(promotional_lots) AS promotional_lots_nano
+        billing_sum(charge) AS charge_nano, billing_sum(paid) + billing_sum(promotional) AS credit_taken_nano,
+        billing_sum(suspense) AS suspense_nano, billing_sum(uncollected) AS uncollected_nano,
+        billing_sum(owed) AS owed_nano, billing_sum(paid) AS paid_nano,
+        billing_sum(paid_lots) AS paid_lots_nano, billing_sum(promotional) AS promotional_nano,
+        billing_sum(promotional_lots) AS promotional_lots_nano
     FROM (
-        SELECT b.posting_id AS transaction_id, u.organization_id, true AS is_usage, u.charge_nano AS charge,
-            u.uncollected_nano AS uncollected, 0::bigint AS paid, 0::bigint AS promotional,
-            0::bigint AS suspense, 0::bigint AS owed, 0::bigint AS paid_lots, 0::bigint AS promotional_lots
-        FROM billing_usagerecord u JOIN billing_settlementbatch b ON b.id = u.batch_id
-        LEFT JOIN (PARTLY_ARCHIVED) x ON x.posting_id = b.posting_id
-        WHERE b.posting_id IS NOT NULL AND x.posting_id IS NULL
+        SELECT u.transaction_id, u.organization_id, true AS is_usage, u.charge, u.uncollected,
+            0::bigint AS paid, 0::bigint AS promotional, 0::bigint AS suspense, 0::bigint AS owed,
+            0::bigint AS paid_lots, 0::bigint AS promotional_lots
+        FROM books_usage u LEFT JOIN (PARTLY_ARCHIVED) x ON x.posting_id = u.transaction_id
+        WHERE u.transaction_id IS NOT NULL AND x.posting_id IS NULL
         UNION ALL
         SELECT e.transaction_id, a.organization_id, t.kind = 'usage' AND x.posting_id IS NULL,
             0, 0, CASE WHEN a.code = '2010' THEN e.amount ELSE 0 END,
@@ -176,9 +177,11 @@ USAGE_BY_CUSTOMER = Search(
         FROM billing_lotentry e JOIN billing_lot l ON l.id = e.lot_id
     ) three_sides
     GROUP BY 1, 2
-    HAVING sum(paid_lots) <> sum(paid) OR sum(promotional_lots) <> sum(promotional)
-        OR bool_or(is_usage) AND (sum(charge) <> sum(paid) + sum(promotional) + sum(suspense)
-            OR sum(uncollected) <> sum(owed))
+    HAVING billing_sum(paid_lots) <> billing_sum(paid)
+        OR billing_sum(promotional_lots) <> billing_sum(promotional)
+        OR bool_or(is_usage) AND (
+            billing_sum(charge) <> billing_sum(paid) + billing_sum(promotional) + billing_sum(suspense)
+            OR billing_sum(uncollected) <> billing_sum(owed))
     """.replace("PARTLY_ARCHIVED", PARTLY_ARCHIVED),
 )
 

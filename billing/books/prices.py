@@ -40,15 +40,17 @@ def _complete(name: str) -> str:
 
 # The default tier at all hours (hours 0), its windows (1, 2, …), and the other tiers; without bands.
 SEGMENTS = f"""
-SELECT v.id, v.tiers, v.windows, '' AS tier, 0 AS hours, v.bands, {", ".join(f"v.{name}" for name in CLASSES)}
+SELECT v.id, v.model, v.kind, v.tiers, v.windows, '' AS tier, 0 AS hours, v.bands,
+    {", ".join(f"v.{name}" for name in CLASSES)}
 FROM billing_priceversion v
 UNION ALL
-SELECT v.id, v.tiers, v.windows, '', w.nr::int, coalesce(w.it -> 'bands', '[]'),
+SELECT v.id, v.model, v.kind, v.tiers, v.windows, '', w.nr::int, coalesce(w.it -> 'bands', '[]'),
     {_over("v", "(w.it -> 'rates')")}
 FROM billing_priceversion v, jsonb_array_elements(v.windows) WITH ORDINALITY w (it, nr)
 UNION ALL
 SELECT * FROM (
-    SELECT DISTINCT ON (v.id, t.it ->> 'tier') v.id, v.tiers, v.windows, t.it ->> 'tier', 0,
+    SELECT DISTINCT ON (v.id, t.it ->> 'tier') v.id, v.model, v.kind, v.tiers, v.windows,
+        t.it ->> 'tier', 0,
         coalesce(t.it -> 'bands', '[]'), {_over("v", "(t.it -> 'rates')")}
     FROM billing_priceversion v, jsonb_array_elements(v.tiers) WITH ORDINALITY t (it, nr)
     ORDER BY v.id, t.it ->> 'tier', t.nr) tiers
@@ -57,17 +59,18 @@ SELECT * FROM (
 # `above` < prompt tokens <= `up_to`. `named` are the tiers that the version prices by themselves. Below
 # `safe_tokens` of each class, 64 bits hold the sum.
 RATES = f"""
-SELECT b.id, b.tier, b.hours, nullif(b.windows, '[]') AS windows, b.above,
+SELECT b.id, b.model, b.kind, b.tier, b.hours, nullif(b.windows, '[]') AS windows, b.above,
     ARRAY(SELECT t ->> 'tier' FROM jsonb_array_elements(b.tiers) t) AS named,
     coalesce(lead(b.above) OVER (PARTITION BY b.id, b.tier, b.hours ORDER BY b.above, b.nr), {MOST}) AS up_to,
     {", ".join(f"{_complete(name)} AS {name}" for name in CLASSES)},
     trunc({MOST} / greatest(1, {" + ".join(f"{_complete(name)}::numeric" for name in TOKENS)})) AS safe_tokens
 FROM (
-    SELECT s.id, s.tiers, s.windows, s.tier, s.hours, -1::bigint AS above, 0::bigint AS nr,
+    SELECT s.id, s.model, s.kind, s.tiers, s.windows, s.tier, s.hours, -1::bigint AS above, 0::bigint AS nr,
         {", ".join(f"s.{name}" for name in CLASSES)}
     FROM ({SEGMENTS}) s
     UNION ALL
-    SELECT s.id, s.tiers, s.windows, s.tier, s.hours, (b.it ->> 'over_prompt_tokens')::bigint, b.nr,
+    SELECT s.id, s.model, s.kind, s.tiers, s.windows, s.tier, s.hours,
+        (b.it ->> 'over_prompt_tokens')::bigint, b.nr,
         {_over("s", "(b.it -> 'rates')")}
     FROM ({SEGMENTS}) s, jsonb_array_elements(s.bands) WITH ORDINALITY b (it, nr)
 ) b
@@ -76,8 +79,9 @@ FROM (
 # Worked out once and handed to the long query, which uses them for each of the three prices of a request.
 ALL_RATES = f"SELECT coalesce(json_agg(r), '[]')::text FROM ({RATES}) r"  # noqa: S608 - names of this module
 GIVEN_RATES = f"""
-SELECT * FROM json_to_recordset(%(given)s) AS x (id bigint, tier text, hours int, windows jsonb, above bigint,
-    named text[], up_to bigint, {", ".join(f"{name} bigint" for name in CLASSES)}, safe_tokens bigint)
+SELECT * FROM json_to_recordset(%(given)s) AS x (id bigint, model text, kind text, tier text, hours int,
+    windows jsonb, above bigint, named text[], up_to bigint, safe_tokens bigint,
+    {", ".join(f"{name} bigint" for name in CLASSES)})
 """  # noqa: S608 - names of this module
 
 # The first window of version r that the start of request u falls into; one may end on the next day.
@@ -95,10 +99,11 @@ WHERE CASE
 """
 
 
-def _holds(r: str, version: str) -> str:
-    """The row of rates `r` is the one for request `u` at the version that its column names."""
+def _holds(r: str, kind: str) -> str:
+    """The row of rates `r` is the one for request `u` at its version of this kind, which is of its model."""
     tier = f"CASE WHEN u.service_tier = ANY ({r}.named) THEN u.service_tier ELSE '' END"
-    return f"""{r}.id = u.{version} AND u.prompt > {r}.above AND u.prompt <= {r}.up_to AND {r}.tier = {tier}
+    return f"""{r}.id = u.{kind}_version_id AND {r}.kind = '{kind}' AND {r}.model = u.model
+        AND u.prompt > {r}.above AND u.prompt <= {r}.up_to AND {r}.tier = {tier}
         AND {r}.hours = CASE WHEN {r}.windows IS NULL OR {tier} <> '' THEN 0
             ELSE coalesce(({OPEN_WINDOW.format(r=r)}), 0) END"""
 
@@ -121,7 +126,7 @@ def _rounded(r: str) -> str:
 
 PRICES: Search = search(
     "prices",
-    "A request cost its tokens at its price versions, half to even: the customer, the reseller, the house.",
+    "A request cost its tokens at its model's price versions: the customer, the reseller, the house.",
     f"""
     SELECT request_id AS request, charge_nano + uncollected_nano AS price_nano, retail AS price_due_nano,
         cost_nano, cost AS cost_due_nano, wholesale_nano, wholesale AS wholesale_due_nano
@@ -135,9 +140,9 @@ PRICES: Search = search(
                 greatest({", ".join(f"{name}_tokens" for name in TOKENS)}) AS most
             FROM billing_usagerecord
         ) u
-        LEFT JOIN ({GIVEN_RATES}) r ON {_holds("r", "retail_version_id")}
-        LEFT JOIN ({GIVEN_RATES}) c ON {_holds("c", "cost_version_id")}
-        LEFT JOIN ({GIVEN_RATES}) w ON {_holds("w", "wholesale_version_id")}
+        LEFT JOIN ({GIVEN_RATES}) r ON {_holds("r", "retail")}
+        LEFT JOIN ({GIVEN_RATES}) c ON {_holds("c", "cost")}
+        LEFT JOIN ({GIVEN_RATES}) w ON {_holds("w", "wholesale")}
     ) priced
     WHERE charge_nano + uncollected_nano IS DISTINCT FROM retail OR cost_nano IS DISTINCT FROM cost
         OR wholesale_nano IS DISTINCT FROM wholesale
@@ -145,23 +150,4 @@ PRICES: Search = search(
     given=ALL_RATES,
 )
 
-VERSIONS: Search = search(
-    "price_versions",
-    "The price versions of a request are of its model, and of the kind they are used as.",
-    """
-    SELECT u.kind AS used_as, u.model, v.model AS version_model, v.kind AS version_kind,
-        u.version_id AS version, u.requests
-    FROM (
-        SELECT k.kind, k.version_id, x.model, sum(x.requests) AS requests
-        FROM (SELECT model, retail_version_id, cost_version_id, wholesale_version_id, count(*) AS requests
-            FROM billing_usagerecord GROUP BY 1, 2, 3, 4) x,
-            LATERAL (VALUES ('retail', x.retail_version_id), ('cost', x.cost_version_id),
-                ('wholesale', x.wholesale_version_id)) k (kind, version_id)
-        WHERE k.version_id IS NOT NULL GROUP BY 1, 2, 3
-    ) u
-    LEFT JOIN billing_priceversion v ON v.id = u.version_id
-    WHERE (v.kind, v.model) IS DISTINCT FROM (u.kind, u.model)
-    """,
-)
-
-SEARCHES: tuple[Search, ...] = (PRICES, VERSIONS)
+SEARCHES: tuple[Search, ...] = (PRICES,)

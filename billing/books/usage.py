@@ -4,6 +4,25 @@ the sums that were kept of it."""
 from billing.books.ledger import PARTLY_ARCHIVED
 from billing.books.rules import Rule, Search, search
 
+# What the records of each posting say of each customer, made once for the rules that need it. A batch that
+# is unknown counts as not aggregated. `margin` is what the reseller earns where the customer paid: what it
+# charges above wholesale, and nothing on what was never collected.
+STAGE = (
+    "DROP TABLE IF EXISTS pg_temp.books_usage",
+    """
+    CREATE TEMP TABLE books_usage ON COMMIT DROP AS
+    SELECT b.posting_id AS transaction_id, b.aggregated_at IS NOT NULL AS is_aggregated, u.organization_id,
+        u.reseller_id, count(*) AS requests, billing_sum(u.charge_nano) AS charge,
+        billing_sum(u.uncollected_nano) AS uncollected, billing_sum(u.cost_nano) AS cost,
+        billing_sum(CASE WHEN u.wholesale_version_id IS NULL THEN 0
+            WHEN u.uncollected_nano > 0 THEN greatest(0, u.charge_nano - u.wholesale_nano)
+            ELSE u.charge_nano - u.wholesale_nano END) AS margin
+    FROM billing_usagerecord u LEFT JOIN billing_settlementbatch b ON b.id = u.batch_id
+    GROUP BY 1, 2, 3, 4
+    """,
+    "ANALYZE books_usage",
+)
+
 BATCHES = Search(
     (
         Rule(
@@ -13,8 +32,9 @@ BATCHES = Search(
         ),
     ),
     """
-    SELECT batch, bool_or(is_known) AS is_known, sum(batch_nano) AS batch_nano,
-        sum(records_nano) AS records_nano, sum(records) AS records, sum(settled) AS settled
+    SELECT batch, bool_or(is_known) AS is_known, billing_sum(batch_nano) AS batch_nano,
+        billing_sum(records_nano) AS records_nano, billing_sum(records) AS records,
+        billing_sum(settled) AS settled
     FROM (
         SELECT id AS batch, true AS is_known, charge_nano AS batch_nano, 0::bigint AS records_nano,
             0::bigint AS records, records::bigint AS settled
@@ -25,7 +45,8 @@ BATCHES = Search(
         SELECT batch_id, false, 0, charge_nano, records, 0 FROM billing_archivedbatch
     ) both_sides
     GROUP BY batch
-    HAVING NOT bool_or(is_known) OR sum(batch_nano) <> sum(records_nano) OR sum(records) > sum(settled)
+    HAVING NOT bool_or(is_known) OR billing_sum(batch_nano) <> billing_sum(records_nano)
+        OR billing_sum(records) > billing_sum(settled)
     """,
 )
 
@@ -67,10 +88,10 @@ USAGE_POSTINGS = search(
         sum(uncollected) AS uncollected_nano, sum(owed) AS owed_nano, sum(revenue) AS revenue_nano,
         sum(cost) AS cost_nano, sum(vendor_cost) AS vendor_cost_nano
     FROM (
-        SELECT b.posting_id AS transaction_id, sum(u.charge_nano) AS charge,
-            sum(u.uncollected_nano) AS uncollected, sum(u.cost_nano) AS cost, 0 AS taken, 0 AS owed,
-            0 AS revenue, 0 AS vendor_cost, 0 AS vendor_payable, 0 AS commission_left
-        FROM billing_usagerecord u JOIN billing_settlementbatch b ON b.id = u.batch_id GROUP BY 1
+        SELECT transaction_id, billing_sum(charge) AS charge, billing_sum(uncollected) AS uncollected,
+            billing_sum(cost) AS cost, 0 AS taken, 0 AS owed, 0 AS revenue, 0 AS vendor_cost,
+            0 AS vendor_payable, 0 AS commission_left
+        FROM books_usage GROUP BY 1
         UNION ALL
         SELECT b.posting_id, x.charge_nano, x.uncollected_nano, x.cost_nano, 0, 0, 0, 0, 0, 0
         FROM billing_archivedbatch x JOIN billing_settlementbatch b ON b.id = x.batch_id
@@ -92,7 +113,7 @@ USAGE_BY_CHANNEL = search(
     f"""
     SELECT transaction_id AS transaction, channel, sum(cost) AS cost_nano, sum(booked) AS booked_nano
     FROM (
-        SELECT b.posting_id AS transaction_id, u.channel, sum(u.cost_nano) AS cost, 0 AS booked
+        SELECT b.posting_id AS transaction_id, u.channel, billing_sum(u.cost_nano) AS cost, 0 AS booked
         FROM billing_usagerecord u JOIN billing_settlementbatch b ON b.id = u.batch_id
         WHERE b.posting_id IS NOT NULL GROUP BY 1, 2
         UNION ALL
@@ -106,32 +127,27 @@ USAGE_BY_CHANNEL = search(
     """,  # noqa: S608 - a query of this module
 )
 
-# A reseller earns what it charges above wholesale, on the share that was paid credit, rounded down for each
-# customer; nothing on what nobody paid.
+# A reseller earns its margin on the share that was paid credit, rounded down for each customer.
 USAGE_BY_RESELLER = search(
     "usage_by_reseller",
     "A posting of usage books to each reseller what its customers were charged, and what it earned of that.",
     f"""
-    SELECT transaction_id AS transaction, reseller_id, sum(sold) AS sold_nano, sum(revenue) AS revenue_nano,
-        sum(earned) AS earned_nano, sum(booked) AS booked_nano
+    SELECT transaction_id AS transaction, reseller_id, billing_sum(sold) AS sold_nano,
+        billing_sum(revenue) AS revenue_nano, billing_sum(earned) AS earned_nano,
+        billing_sum(booked) AS booked_nano
     FROM (
-        SELECT transaction_id, reseller_id, charge + uncollected AS sold, 0 AS revenue,
-            CASE WHEN charge = 0 THEN 0 ELSE floor(margin * coalesce(paid, 0) / charge) END AS earned,
-            0 AS booked
-        FROM (
-            SELECT b.posting_id AS transaction_id, u.reseller_id, u.organization_id,
-                sum(u.charge_nano) AS charge, sum(u.uncollected_nano) AS uncollected,
-                sum(CASE WHEN u.wholesale_version_id IS NULL THEN 0
-                    WHEN u.uncollected_nano > 0 THEN greatest(0, u.charge_nano - u.wholesale_nano)
-                    ELSE u.charge_nano - u.wholesale_nano END) AS margin
-            FROM billing_usagerecord u JOIN billing_settlementbatch b ON b.id = u.batch_id
-            WHERE b.posting_id IS NOT NULL GROUP BY 1, 2, 3
-        ) sold
+        SELECT u.transaction_id, u.reseller_id, u.charge + u.uncollected AS sold, 0::bigint AS revenue,
+            CASE WHEN u.margin = 0 OR u.charge = 0 THEN 0
+                ELSE floor(u.margin::numeric * coalesce(paid.amount, 0) / u.charge)::bigint END AS earned,
+            0::bigint AS booked
+        FROM books_usage u
         LEFT JOIN (
-            SELECT e.transaction_id, substr(a.owner, 14)::bigint AS organization_id, e.amount AS paid
+            SELECT e.transaction_id, substr(a.owner, 14)::bigint AS organization_id, e.amount
             FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
             WHERE a.code = '2010' AND a.owner LIKE 'organization:%'
-        ) paid USING (transaction_id, organization_id)
+        ) paid ON (paid.transaction_id, paid.organization_id) = (u.transaction_id, u.organization_id)
+            AND u.margin <> 0
+        WHERE u.transaction_id IS NOT NULL
         UNION ALL
         SELECT e.transaction_id, substr(a.owner, 10)::bigint, 0,
             CASE WHEN a.code IN ('4010', '4020') THEN -e.amount ELSE 0 END, 0,
@@ -141,7 +157,8 @@ USAGE_BY_RESELLER = search(
         WHERE a.code IN ('4010', '4020', '5020') AND t.kind = 'usage' AND a.owner LIKE 'reseller:%'
     ) both_sides
     WHERE transaction_id NOT IN ({PARTLY_ARCHIVED})
-    GROUP BY 1, 2 HAVING sum(sold) <> sum(revenue) OR sum(earned) <> sum(booked)
+    GROUP BY 1, 2
+    HAVING billing_sum(sold) <> billing_sum(revenue) OR billing_sum(earned) <> billing_sum(booked)
     """,  # noqa: S608 - a query of this module
 )
 
@@ -152,8 +169,9 @@ ROLLUPS = search(
     "rollups",
     "A rollup is the sum of the usage records of aggregated batches in its quarter of an hour.",
     f"""
-    SELECT organization_id, api_key_id AS api_key, model, bucket, sum(rollup_requests) AS rollup_requests,
-        sum(requests) AS requests, sum(rollup_charge) AS rollup_nano, sum(charge) AS charge_nano
+    SELECT organization_id, api_key_id AS api_key, model, bucket,
+        billing_sum(rollup_requests) AS rollup_requests, billing_sum(requests) AS requests,
+        billing_sum(rollup_charge) AS rollup_nano, billing_sum(charge) AS charge_nano
     FROM (
         SELECT organization_id, api_key_id, reseller_id, model, bucket, requests AS rollup_requests,
             prompt_tokens AS rollup_prompt, completion_tokens AS rollup_completion,
@@ -170,9 +188,11 @@ ROLLUPS = search(
         WHERE b.aggregated_at IS NOT NULL AND date_bin('15 minutes', u.started_at, 'epoch') >= ({BOUNDARY})
     ) both_sides
     GROUP BY organization_id, api_key_id, reseller_id, model, bucket
-    HAVING sum(rollup_requests) <> sum(requests) OR sum(rollup_prompt) <> sum(prompt)
-        OR sum(rollup_completion) <> sum(completion) OR sum(rollup_charge) <> sum(charge)
-        OR sum(rollup_cost) <> sum(cost)
+    HAVING billing_sum(rollup_requests) <> billing_sum(requests)
+        OR billing_sum(rollup_prompt) <> billing_sum(prompt)
+        OR billing_sum(rollup_completion) <> billing_sum(completion)
+        OR billing_sum(rollup_charge) <> billing_sum(charge)
+        OR billing_sum(rollup_cost) <> billing_sum(cost)
     """,  # noqa: S608 - a query of this module
 )
 
@@ -191,7 +211,8 @@ ARCHIVED = search(
         UNION ALL
         SELECT u.organization_id, 0, 0, 0, 1, u.charge_nano, u.cost_nano
         FROM billing_usagerecord u JOIN billing_settlementbatch b ON b.id = u.batch_id
-        WHERE b.aggregated_at IS NOT NULL AND date_bin('15 minutes', u.started_at, 'epoch') < ({BOUNDARY})
+        WHERE (SELECT count(*) > 0 FROM billing_usagearchive)
+            AND b.aggregated_at IS NOT NULL AND date_bin('15 minutes', u.started_at, 'epoch') < ({BOUNDARY})
     ) both_sides
     GROUP BY 1
     HAVING sum(rollup_requests) <> sum(requests) OR sum(rollup_charge) <> sum(charge)

@@ -2,11 +2,10 @@
 
 from billing.books.rules import Search, search
 
-# Records of the batches that no aggregation has taken yet: few, found by their index.
+# Of the batches that no aggregation has taken yet.
 NOT_AGGREGATED = """
-SELECT u.organization_id, sum(u.charge_nano) AS charge_nano, sum(u.uncollected_nano) AS uncollected_nano
-FROM billing_settlementbatch b JOIN billing_usagerecord u ON u.batch_id = b.id
-WHERE b.aggregated_at IS NULL GROUP BY 1
+SELECT organization_id, sum(charge) AS charge_nano, sum(uncollected) AS uncollected_nano
+FROM books_usage WHERE NOT is_aggregated GROUP BY 1
 """
 
 WALLETS = search(

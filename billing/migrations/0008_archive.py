@@ -1,11 +1,16 @@
+from pathlib import Path
+
 import django.db.models.deletion
 from django.db import migrations, models
+
+SQL = Path(__file__).parents[1] / "sql"
 
 
 class Migration(migrations.Migration):
     dependencies = [("billing", "0007_prices")]
 
     operations = [
+        migrations.RunSQL((SQL / "0008_sum.sql").read_text(), "DROP AGGREGATE billing_sum(bigint);"),
         migrations.AddField(
             model_name="usagearchive",
             name="rollups_until",
@@ -15,7 +20,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ArchivedBatch",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("records", models.BigIntegerField(verbose_name="records")),
                 ("charge_nano", models.BigIntegerField(verbose_name="charge")),
                 ("uncollected_nano", models.BigIntegerField(verbose_name="uncollected")),
