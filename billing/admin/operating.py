@@ -90,6 +90,7 @@ class ReadOnlyInline(OperatorInline):
     """Rows that belong to the page's row, to look at."""
 
     can_delete = False
+    hide_title = True
     per_page = 50
 
     @override

@@ -49,7 +49,7 @@ class Lot(OrganizationOwned):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.remaining}/{self.original}"
+        return f"{self.get_kind_display()} {self.pk}"
 
 
 class LotEntry(models.Model):
@@ -102,4 +102,4 @@ class Refund(OrganizationOwned):
         ]
 
     def __str__(self) -> str:
-        return f"{self.lot_id} {self.amount_nano} {self.state}"
+        return f"{self.pk} {self.get_state_display()}"

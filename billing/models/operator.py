@@ -92,7 +92,7 @@ class Adjustment(OrganizationOwned):
         ]
 
     def __str__(self) -> str:
-        return self.fact_key
+        return f"{self.get_kind_display()} {self.pk}"
 
 
 class BooksReport(models.Model):
