@@ -66,20 +66,7 @@ def grant_credit(
         reason=reason.strip(),
         granted_by=granted_by,
     )
-    bring_in(
-        Arrival(
-            organization_id=organization.pk,
-            kind=LotKind.PROMOTIONAL,
-            amount_nano=amount_nano,
-            fact_key=f"grant:{grant.pk}",
-            posting_kind=PostingKind.GRANT,
-            source=Account.GOODWILL if kind == GrantKind.GOODWILL else Account.PROMOTIONS,
-            source_owner=Owner.campaign(campaign or kind),
-            expires_at=expires_at,
-            reason=grant.reason,
-            actor=granted_by,
-        )
-    )
+    _bring_in(grant, campaign=campaign, expires_at=expires_at)
     before = wallet.posted
     wallet.refresh_from_db(fields=["posted"])
     record_audit(
@@ -93,6 +80,23 @@ def grant_credit(
         ip=ip,
     )
     return grant
+
+
+def _bring_in(grant: Grant, *, campaign: str, expires_at: datetime | None) -> None:
+    bring_in(
+        Arrival(
+            organization_id=grant.organization_id,
+            kind=LotKind.PROMOTIONAL,
+            amount_nano=grant.amount_nano,
+            fact_key=f"grant:{grant.pk}",
+            posting_kind=PostingKind.GRANT,
+            source=Account.GOODWILL if grant.kind == GrantKind.GOODWILL else Account.PROMOTIONS,
+            source_owner=Owner.campaign(campaign or grant.kind),
+            expires_at=expires_at,
+            reason=grant.reason,
+            actor=grant.granted_by,
+        )
+    )
 
 
 def reap_expired_leases(*, grace_s: float = REAP_GRACE_S) -> int:
