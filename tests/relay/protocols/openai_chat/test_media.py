@@ -4,8 +4,8 @@ import orjson
 
 from relay.capabilities import ModelTraits
 from relay.contracts import ChatRequest
-from relay.protocols.openai_chat.media import inline_media, media_to_inline
-from relay.protocols.openai_chat.request import parse_request
+from relay.protocols.openai_chat.media import RemotePart, inline_media, media_to_inline, remote_parts
+from relay.protocols.openai_chat.request import parse_request, prompt_token_bound
 
 DATA = "data:image/png;base64,iVBORw0KGgo="
 
@@ -45,3 +45,36 @@ def test_the_request_itself_stays_as_it_is() -> None:
     }
     assert orjson.dumps(request.body) == before
     assert media_to_inline(inlined, ModelTraits(image_url_schemes=())) == ()
+
+
+def file_chat(data: str) -> ChatRequest:
+    parts = [
+        {"type": "text", "text": "?"},
+        {"type": "file", "file": {"file_data": data, "filename": "a.pdf"}},
+    ]
+    return parse_request(orjson.dumps({"model": "m", "messages": [{"role": "user", "content": parts}]}))
+
+
+def test_a_file_elsewhere_is_always_fetched_by_us() -> None:
+    url = "HTTPS://a.example/a.pdf"
+    assert remote_parts(file_chat(url), ModelTraits()) == (
+        RemotePart(url, "messages[0].content[1].file.file_data", is_image=False),
+    )
+    assert remote_parts(file_chat(url), ModelTraits(pdf=False)) == ()
+    assert remote_parts(file_chat("data:application/pdf;base64,JVBERi0="), ModelTraits()) == ()
+
+
+def test_a_file_that_was_fetched_counts_with_its_size() -> None:
+    request = file_chat("https://a.example/a.pdf")
+    data = "data:application/pdf;base64," + "A" * 8_000
+    inlined = inline_media(request, {"https://a.example/a.pdf": data})
+    assert inlined.body["messages"][0]["content"][1]["file"] == {"file_data": data, "filename": "a.pdf"}
+    assert inlined.attachments.file_size == len(data)
+    assert prompt_token_bound(inlined) > prompt_token_bound(request) + 5_000
+
+
+def test_each_part_is_named_by_its_place() -> None:
+    parts = remote_parts(chat("http://a.example/1.png"), ModelTraits(image_url_schemes=()))
+    assert parts == (
+        RemotePart("http://a.example/1.png", "messages[1].content[1].image_url.url", is_image=True),
+    )
