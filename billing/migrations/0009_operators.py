@@ -286,6 +286,14 @@ class Migration(migrations.Migration):
             model_name="vouchermiss",
             index=models.Index(fields=["organization", "missed_at"], name="voucher_misses_lately"),
         ),
+        migrations.AddIndex(
+            model_name="ledgertransaction",
+            index=models.Index(
+                condition=models.Q(("kind", "usage"), _negated=True),
+                fields=["kind", "-id"],
+                name="postings_by_kind",
+            ),
+        ),
         migrations.RunSQL(
             (SQL / "0009_corrections.sql").read_text(),
             "DROP TRIGGER append_only ON billing_usagecorrection;"

@@ -88,6 +88,11 @@ class LedgerTransaction(models.Model):
                 name="only_a_reversal_reverses",
             ),
         ]
+        indexes = [
+            models.Index(
+                fields=["kind", "-id"], condition=~models.Q(kind=PostingKind.USAGE), name="postings_by_kind"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.fact_key
