@@ -1,11 +1,13 @@
-"""Sixty-four at once on a wallet of one cent: some are served, and never for more than the cent."""
+"""Many at once on a small wallet: some are served, never for more than it holds, and hardly for less."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from tests.config.processes import wait_for
 from tests.flows.asking import fields
 from tests.flows.wire import Seen, see_all
 from tests.installation import Balance, Customer, Installation, price_of
@@ -80,3 +82,69 @@ def test_the_wallet_was_never_negative_and_never_short_of_its_leases(run: Run) -
 
 def test_the_books_balance(run: Run) -> None:
     assert run.customer.installation.command("verify_books")["ok"]
+
+
+DOLLAR = 10**9
+REQUESTS = 500
+TRIES = 4
+LEASES_BACK_SECONDS = 45.0
+
+
+@dataclass(frozen=True)
+class Spree:
+    """Five hundred requests that a dollar pays for half of, on four relay processes."""
+
+    customer: Customer
+    seen: list[Seen]
+    balances: list[Balance]
+
+
+@pytest.fixture(scope="module")
+def spree() -> Iterator[Spree]:
+    with Installation("--relay-workers", "4") as installation:
+        customer = installation.create_customer("1.00")
+        balances: list[Balance] = []
+        seen = asyncio.run(_spend(customer, balances))
+        yield Spree(customer, seen, balances)
+
+
+async def _spend(customer: Customer, balances: list[Balance]) -> list[Seen]:
+    """Who is refused for want of credit tries again, three times at most."""
+    watcher = asyncio.create_task(_watch(customer, balances))
+    left, seen = list(range(REQUESTS)), []
+    for _ in range(TRIES):
+        answers = await see_all(customer, [(n, _four_tenths_of_a_cent(n)) for n in left], at_once=32)
+        seen += answers
+        left = [one.number for one in answers if one.error.get("code") == "insufficient_quota"]
+    watcher.cancel()
+    return seen
+
+
+def _four_tenths_of_a_cent(number: int) -> dict[str, Any]:
+    """Of gpt-4o: 390 tokens of output at $10.00 for a million, and some tens of prompt."""
+    tell = {"chunks": 6, "completion_tokens": 390, "delay_ms": 10}
+    return fields(tell=tell, stream=bool(number % 2), max_tokens=390)
+
+
+class TestADollarOnFourProcesses:
+    def test_nearly_all_of_it_is_spent_and_never_more(self, spree: Spree) -> None:
+        charged = spree.customer.charged()
+        assert 0.95 * DOLLAR <= charged <= DOLLAR
+        assert spree.customer.balance().posted == DOLLAR - charged
+
+    def test_each_is_served_and_paid_or_refused(self, spree: Spree) -> None:
+        complete = sum(seen.is_complete for seen in spree.seen)
+        refused = sum(seen.error.get("code") == "insufficient_quota" for seen in spree.seen)
+        assert complete + refused == len(spree.seen)
+        records = spree.customer.usage()
+        assert len(records) == complete
+        assert not any(record["uncollected_nano"] for record in records)
+
+    def test_the_wallet_was_never_negative_and_never_short_of_its_leases(self, spree: Spree) -> None:
+        assert len(spree.balances) > 3
+        for balance in spree.balances:
+            assert 0 <= balance.pending <= balance.posted <= DOLLAR
+
+    def test_no_lease_is_left_stranded(self, spree: Spree) -> None:
+        wait_for(lambda: spree.customer.balance().pending == 0, LEASES_BACK_SECONDS)
+        assert spree.customer.installation.command("verify_books")["ok"]
