@@ -144,6 +144,7 @@ class MoneyWriter:
         self._spool = Spool(spool_folder, holder)
         self._database = MoneyConnection()
         self._away_until = 0.0
+        self._leftovers_wait = False
         self._queue: queue.SimpleQueue[_Settlement | _Call | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="money-writer", daemon=True)
@@ -199,7 +200,7 @@ class MoneyWriter:
     def _next_group(self) -> tuple[list[_Settlement | _Call], bool]:
         """What waits, at least one thing, unless the spool wants another try; and whether that was all."""
         group: list[_Settlement | _Call] = []
-        patience = None if self._spool.is_empty else RETRY_S
+        patience = None if self._spool.is_empty and not self._leftovers_wait else RETRY_S
         try:
             item = self._queue.get(timeout=patience)
             while item is not None and len(group) < MAX_GROUP:
@@ -215,8 +216,8 @@ class MoneyWriter:
         settlements = [item for item in group if isinstance(item, _Settlement)]
         if settlements:
             self._settle_group(settlements)
-        else:
-            self._replay()
+        elif self._replay() and self._leftovers_wait:
+            self._settle_leftovers()
         self._tell_of_blocked()
         for item in group:
             if isinstance(item, _Call):
@@ -305,10 +306,15 @@ class MoneyWriter:
             log.critical("spool_unusable", error=str(error))
 
     def _settle_leftovers(self) -> None:
+        """Where the database is away just now, again when it is back."""
         try:
             replay_leftovers(self._spool_folder, self._database)
         except (OSError, psycopg.Error) as error:
-            log.warning("leftover_spool_waits", error=type(error).__name__)
+            if not self._leftovers_wait:
+                log.warning("leftover_spool_waits", error=type(error).__name__)
+            self._leftovers_wait = True
+        else:
+            self._leftovers_wait = False
 
     def _run_call(self, call: _Call) -> None:
         try:

@@ -34,6 +34,7 @@ class Exchange:
     hold: Hold
     bounds: UsageBounds
     first_output_at: datetime | None = None
+    upstream_model: str = ""
 
     @property
     def started_at(self) -> datetime:

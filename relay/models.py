@@ -79,6 +79,7 @@ class Model(models.Model):
     max_output_tokens = models.PositiveIntegerField(_("most output tokens"))
     max_tokens_field = models.CharField(_("limit field"), max_length=30, default="max_tokens")
     capabilities = models.JSONField(_("capabilities"), default=list, blank=True)
+    traits = models.JSONField(_("traits"), default=dict, blank=True)
     lifecycle = models.CharField(
         _("lifecycle"),
         max_length=12,

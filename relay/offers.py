@@ -3,16 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import cast
 
 import structlog
 
 from common.sealing import SealBroken
+from relay.adapters import ADAPTERS, is_served
+from relay.capabilities import ModelTraits, TraitsInvalid, read_traits
 from relay.errors import ModelNotFound
 from relay.models import Channel, LifecycleState, Model
-from relay.protocols.openai_chat.request import LimitField
 from relay.routing import Target
-from relay.vendors import is_served
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +25,8 @@ class Offer:
     created: int
     context_window: int
     max_output_tokens: int
-    max_tokens_field: LimitField
+    successor: str
+    is_deprecated: bool
     shutdown_on: date | None
     targets: tuple[Target, ...]
 
@@ -91,10 +91,23 @@ def _targets(
             priority=channel.priority,
             weight=channel.weight,
             timeout_first_token_s=channel.timeout_first_token_s,
+            traits=traits,
         )
         for route in model.route_set.all()
-        if (channel := channels.get(route.channel_id)) is not None and api_keys[channel.pk]
+        if (channel := channels.get(route.channel_id)) is not None
+        and api_keys[channel.pk]
+        and (traits := _traits(model, channel.vendor)) is not None
     )
+
+
+def _traits(model: Model, vendor: str) -> ModelTraits | None:
+    """None where the catalogue says something that this vendor's adapter cannot mean."""
+    said = {"max_tokens_field": model.max_tokens_field, "max_output": model.max_output_tokens}
+    try:
+        return read_traits(said | model.traits, ADAPTERS[vendor].traits)
+    except TraitsInvalid as error:
+        log.error("model_unusable", model=model.name, error=str(error))  # noqa: TRY400 - the message says it all
+        return None
 
 
 def _offer(model: Model, targets: tuple[Target, ...]) -> Offer:
@@ -104,7 +117,8 @@ def _offer(model: Model, targets: tuple[Target, ...]) -> Offer:
         created=int(model.created_at.timestamp()),
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
-        max_tokens_field=cast("LimitField", model.max_tokens_field),
+        successor=model.successor,
+        is_deprecated=model.lifecycle == LifecycleState.DEPRECATED,
         shutdown_on=model.shutdown_on,
         targets=targets,
     )

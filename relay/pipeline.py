@@ -7,7 +7,11 @@ Authentication has happened when a request comes here (`relay.api.base`); stream
 """
 
 import asyncio
+import hashlib
 import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from accounts.contracts import Principal
@@ -21,40 +25,99 @@ from billing.contracts import (
     PriceMissing,
     TierNotPriced,
 )
-from relay.contracts import ChatRequest, ReportedUsage
+from relay.adapters import ADAPTERS, Adapter, Asked, calls_answered, frame_of
+from relay.contracts import AnswerFrame, ChatAnswer, ChatRequest, ReportedUsage, UpstreamRequest
 from relay.endings import UsageBounds, ending_of
-from relay.errors import InsufficientQuota, InvalidRequest, ServiceUnavailable, UpstreamTimedOut
+from relay.errors import (
+    InsufficientQuota,
+    InvalidRequest,
+    ServiceUnavailable,
+    UpstreamFailed,
+    UpstreamTimedOut,
+)
 from relay.exchange import Exchange, completion_name
 from relay.offers import Offer, model_not_found
-from relay.protocols.openai_chat.request import parse_request, prompt_token_bound, upstream_body
-from relay.protocols.openai_chat.response import add_usage, translate_response, with_usage
+from relay.protocols.openai_chat.request import parse_request, prompt_token_bound
+from relay.protocols.openai_chat.response import add_usage, with_usage
 from relay.routing import choose_target
 from relay.runtime import Relay
+from relay.sse import SSEOverflow, SSESplitter
 from relay.stream import ChatStream
-from relay.upstream import send_upstream
+from relay.upstream import UpstreamAnswer, send_upstream
 
 WHOLE_ANSWER_S = 600.0
 
 
-async def complete_chat(
-    relay: Relay, principal: Principal, request_id: UUID, body: bytes
-) -> bytes | ChatStream:
-    """The answer's body, or the opened stream. Raises RelayError; then nothing was charged."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer's body, or an opened stream, and what its headers tell beside."""
+
+    content: bytes | ChatStream
+    headers: Mapping[str, str]
+
+
+async def complete_chat(relay: Relay, principal: Principal, request_id: UUID, body: bytes) -> Reply:
+    """Raises RelayError; then nothing was charged."""
     chat = parse_request(body)
     offer = relay.offers.find(chat.model)
     target = choose_target(offer.targets, random.random())  # noqa: S311 - a share of traffic, no secret
+    adapter = ADAPTERS[target.vendor]
+    memory = await _recall(relay, adapter, principal, chat)
     hold = await _hold(relay, _demand(principal, request_id, chat, offer))
     exchange = Exchange(relay.gate, request_id, chat, target, hold, _bounds(chat, offer))
     send = _stream if chat.stream else _answer
     try:
+        request = adapter.build(_asked(exchange, memory))
         async with asyncio.timeout(target.timeout_first_token_s if chat.stream else WHOLE_ANSWER_S):
-            return await send(relay, exchange, _upstream_body(exchange, offer))
+            content = await send(relay, exchange, adapter, request)
     except TimeoutError as error:
         exchange.give_up()
         raise UpstreamTimedOut("The model's vendor did not answer in time. Nothing was charged.") from error
     except BaseException:
         exchange.give_up()
         raise
+    relay.note_model(target, exchange.upstream_model)
+    return Reply(content, _headers(offer, request))
+
+
+def _headers(offer: Offer, request: UpstreamRequest) -> dict[str, str]:
+    headers = {}
+    if request.dropped:
+        headers["x-farebox-dropped-params"] = ", ".join(request.dropped)
+    if offer.is_deprecated:
+        until = f"shutdown={offer.shutdown_on.isoformat()}" if offer.shutdown_on else "deprecated"
+        headers["x-farebox-deprecation"] = (
+            f"{until}; successor={offer.successor}" if offer.successor else until
+        )
+    return headers
+
+
+async def _recall(
+    relay: Relay, adapter: Adapter, principal: Principal, chat: ChatRequest
+) -> Mapping[str, Any]:
+    """What the model thought beside the tool calls that this request answers."""
+    if not adapter.remembers:
+        return {}
+    calls = calls_answered(chat.body["messages"])
+    return await relay.memory.recall(principal.organization_id, calls) if calls else {}
+
+
+def _asked(exchange: Exchange, memory: Mapping[str, Any]) -> Asked:
+    return Asked(
+        chat=exchange.chat,
+        upstream_model=exchange.target.upstream_model,
+        traits=exchange.target.traits,
+        limit=exchange.hold.max_output_tokens,
+        user_id=_user_id(exchange),
+        memory=memory,
+    )
+
+
+def _user_id(exchange: Exchange) -> str:
+    """Tells a vendor one end user from another, and nobody who they are."""
+    organization_id = exchange.hold.payer.organization_id
+    user = exchange.chat.body.get("user") or exchange.chat.body.get("safety_identifier") or ""
+    return hashlib.sha256(f"{organization_id}:{user}".encode()).hexdigest()
 
 
 def _demand(principal: Principal, request_id: UUID, chat: ChatRequest, offer: Offer) -> Demand:
@@ -114,36 +177,30 @@ def _words_for(refusal: BudgetExceeded) -> str:
     )
 
 
-def _upstream_body(exchange: Exchange, offer: Offer) -> bytes:
-    return upstream_body(
-        exchange.chat,
-        upstream_model=exchange.target.upstream_model,
-        limit_field=offer.max_tokens_field,
-        limit=exchange.hold.max_output_tokens,
-    )
+def _frame(exchange: Exchange, request: UpstreamRequest) -> AnswerFrame:
+    created = int(exchange.started_at.timestamp())
+    name = completion_name(exchange.request_id)
+    return frame_of(request, name, created, exchange.target.upstream_model)
 
 
-async def _stream(relay: Relay, exchange: Exchange, body: bytes) -> ChatStream:
-    answer = await send_upstream(relay.upstream, exchange.target, body)
-    stream = ChatStream(exchange, answer)
+async def _stream(relay: Relay, exchange: Exchange, adapter: Adapter, request: UpstreamRequest) -> ChatStream:
+    translator = adapter.stream(_frame(exchange, request), include_usage=exchange.chat.include_usage)
+    answer = await send_upstream(relay.upstream, exchange.target, adapter, request)
+    stream = ChatStream(exchange, answer, translator, relay.remember)
     try:
         await stream.open()
     except BaseException:
         await answer.aclose()
         raise
+    exchange.upstream_model = translator.upstream_model
     return stream
 
 
-async def _answer(relay: Relay, exchange: Exchange, body: bytes) -> bytes:
-    async with await send_upstream(relay.upstream, exchange.target, body) as answer:
-        payload = await answer.read_all()
-    translated = translate_response(
-        payload,
-        completion_id=completion_name(exchange.request_id),
-        created=int(exchange.started_at.timestamp()),
-        model_fallback=exchange.target.upstream_model,
-    )
+async def _answer(relay: Relay, exchange: Exchange, adapter: Adapter, request: UpstreamRequest) -> bytes:
+    async with await send_upstream(relay.upstream, exchange.target, adapter, request) as answer:
+        translated = await _read_answer(answer, adapter, request, _frame(exchange, request))
     exchange.note_output()
+    exchange.upstream_model = translated.upstream_model
     charged = await exchange.settle(
         ending=ending_of(translated.finish_reasons),
         reported=ReportedUsage(translated.usage, translated.usage_clamped) if translated.usage else None,
@@ -151,6 +208,26 @@ async def _answer(relay: Relay, exchange: Exchange, body: bytes) -> bytes:
         upstream_model=translated.upstream_model,
         service_tier=translated.service_tier,
     )
+    await relay.remember(exchange.hold.payer.organization_id, translated.remember)
     if translated.usage is None:
         return add_usage(translated.body, charged)
     return translated.body if charged == translated.usage else with_usage(translated.body, charged)
+
+
+async def _read_answer(
+    answer: UpstreamAnswer, adapter: Adapter, request: UpstreamRequest, frame: AnswerFrame
+) -> ChatAnswer:
+    """A long answer is streamed by the vendor also where the customer wants it whole."""
+    if not request.stream_answer:
+        return adapter.translate(await answer.read_all(), frame)
+    collector, splitter = adapter.collector(frame), SSESplitter()
+    try:
+        while not collector.done:
+            piece = await answer.next_piece()
+            for payload in splitter.feed(piece) if piece else splitter.flush():
+                collector.feed(payload)
+            if not piece:
+                break
+    except SSEOverflow as error:
+        raise UpstreamFailed("The model's vendor sent an event that is too large.") from error
+    return collector.answer()

@@ -1,7 +1,9 @@
 """Which way a request takes. Pure: the dice are handed in."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from relay.capabilities import ModelTraits
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,7 @@ class Target:
     priority: int
     weight: int
     timeout_first_token_s: float
+    traits: ModelTraits = field(default=ModelTraits(), repr=False)
 
     def __repr__(self) -> str:
         return f"Target({self.channel}, {self.upstream_model})"

@@ -1,23 +1,30 @@
 """What a relay process keeps: keys, offers, credit and connections, and how they stay fresh."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import structlog
 from django.conf import settings
+from django.db import connections
 from django.db.utils import DatabaseError
 
+from accounts.alerts import raise_alert
 from accounts.authentication import KeyCache
 from accounts.contracts import Principal
 from billing.gate import Gate
 from common.broadcast import announce, listen
 from common.database import read_in_thread
+from relay.memory import ThoughtMemory
 from relay.offers import Offer, OfferBook, load_offer_book
+from relay.routing import Target
 from relay.stream import finish_streams
+from relay.substitution import is_substituted
 from relay.transport import UpstreamClient
 
 REFRESH_S = 15.0
 GATHER_NOTICES_S = 0.05
+MODELS_REMEMBERED = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +36,8 @@ class Relay:
         self.keys = KeyCache(pepper=settings.KEY_PEPPER)
         self.gate = Gate()
         self.upstream = UpstreamClient()
+        self.memory = ThoughtMemory()
+        self._seen_models: set[tuple[str, str]] = set()
         self.offers = OfferBook({}, {})
         self._stale = asyncio.Event()
         self._budgets_stale = asyncio.Event()
@@ -52,6 +61,23 @@ class Relay:
         await finish_streams()
         await self.gate.stop()
         await self.upstream.aclose()
+        await self.memory.aclose()
+
+    async def remember(self, organization_id: int, entries: Mapping[str, Any]) -> None:
+        """What a model thought beside its tool calls, for the request that answers them."""
+        if entries:
+            await self.memory.remember(organization_id, entries)
+
+    def note_model(self, target: Target, answered: str) -> None:
+        """Operators hear, once, of a vendor that lets another model answer."""
+        seen = (target.upstream_model, answered)
+        if seen in self._seen_models:
+            return
+        if len(self._seen_models) >= MODELS_REMEMBERED:
+            self._seen_models.clear()
+        self._seen_models.add(seen)
+        if is_substituted(target.upstream_model, answered):
+            _alerting = asyncio.get_running_loop().run_in_executor(None, _alert_of, target, answered)
 
     def offered_to(self, principal: Principal) -> list[Offer]:
         """What this customer can call, by name."""
@@ -97,3 +123,17 @@ class Relay:
 
     async def _refresh_catalog(self) -> None:
         self.offers = await read_in_thread(load_offer_book)
+
+
+def _alert_of(target: Target, answered: str) -> None:
+    """On a thread of its own, whose connection is given back."""
+    try:
+        raise_alert(
+            kind="model_substituted",
+            subject=f"{target.channel}/{target.upstream_model}",
+            message=f"{target.upstream_model} was asked for, and {answered[:200]} answered.",
+        )
+    except DatabaseError as error:
+        log.warning("alert_not_raised", error=type(error).__name__)
+    finally:
+        connections.close_all()

@@ -78,6 +78,7 @@ def _apply_model(spec: ModelSpec) -> list[str]:
             "max_output_tokens": spec.max_output_tokens,
             "max_tokens_field": spec.max_tokens_field,
             "capabilities": list(spec.capabilities),
+            "traits": dict(spec.traits),
             "lifecycle": str(spec.lifecycle.state),
             "shutdown_on": spec.lifecycle.shutdown,
             "successor": spec.lifecycle.successor or "",

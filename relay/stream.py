@@ -5,16 +5,17 @@ settled exactly once however it ends, and after the first byte a failure is an e
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
 
 from billing.contracts import Ending
+from relay.adapters import StreamTranslator
 from relay.endings import ending_of
 from relay.errors import InternalError, RelayError, UpstreamFailed, UpstreamTimedOut
-from relay.exchange import Exchange, completion_name, request_name
-from relay.protocols.openai_chat.stream import ChatStreamTranslator, error_event
+from relay.exchange import Exchange, request_name
+from relay.protocols.openai_chat.stream import error_event
 from relay.sse import SSEOverflow, SSESplitter
 from relay.upstream import UpstreamAnswer
 
@@ -35,17 +36,19 @@ class ChatStream:
     keep the connection.
     """
 
-    def __init__(self, exchange: Exchange, answer: UpstreamAnswer) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        answer: UpstreamAnswer,
+        translator: StreamTranslator,
+        remember: Callable[[int, Mapping[str, Any]], Awaitable[None]],
+    ) -> None:
         self.on_quiet: Callable[[bytes], None] | None = None
         self._exchange = exchange
         self._answer = answer
         self._splitter = SSESplitter()
-        self._translator = ChatStreamTranslator(
-            completion_id=completion_name(exchange.request_id),
-            created=int(exchange.started_at.timestamp()),
-            include_usage=exchange.chat.include_usage,
-            model_fallback=exchange.target.upstream_model,
-        )
+        self._translator = translator
+        self._remember = remember
         self._loop = asyncio.get_running_loop()
         self._silent_since = 0.0
         self._drain_until = 0.0
@@ -148,7 +151,10 @@ class ChatStream:
             upstream_model=translator.upstream_model,
             service_tier=translator.service_tier,
         )
-        return translator.closing(usage) if self._is_whole() else b""
+        if not self._is_whole():
+            return b""
+        await self._remember(self._exchange.hold.payer.organization_id, translator.remember)
+        return translator.closing(usage)
 
     async def _broken(self, error: RelayError) -> bytes:
         """The stream failed after its first byte: charge what came out, tell the customer."""

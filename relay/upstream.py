@@ -4,6 +4,8 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
+from relay.adapters import Adapter
+from relay.contracts import UpstreamRequest
 from relay.errors import RelayError, UpstreamFailed, UpstreamUnavailable
 from relay.routing import Target
 from relay.transport import (
@@ -12,7 +14,6 @@ from relay.transport import (
     UpstreamNotReached,
     UpstreamResponse,
 )
-from relay.vendors.openai_shaped import request_headers, request_url, vendor_refusal
 
 ERROR_BODY_BYTES = 64 * 1024
 ERROR_BODY_S = 5.0
@@ -73,18 +74,22 @@ class UpstreamAnswer:
         return b"".join(pieces)
 
 
-async def send_upstream(client: UpstreamClient, target: Target, body: bytes) -> UpstreamAnswer:
-    """Send `body`; returns once the vendor has accepted it. Raises RelayError otherwise."""
+async def send_upstream(
+    client: UpstreamClient, target: Target, adapter: Adapter, request: UpstreamRequest
+) -> UpstreamAnswer:
+    """Send `request`; returns once the vendor has accepted it. Raises RelayError otherwise."""
     try:
-        response = await client.post(request_url(target), request_headers(target.api_keys[0]), body)
+        response = await client.post(
+            target.base_url + request.path, adapter.headers(target.api_keys[0]), request.body
+        )
     except (UpstreamNotReached, UpstreamBroken) as error:
         raise _failure(error) from error
     if response.status == 200:
         return UpstreamAnswer(response)
-    raise await _refusal(response)
+    raise await _refusal(response, adapter)
 
 
-async def _refusal(response: UpstreamResponse) -> RelayError:
+async def _refusal(response: UpstreamResponse, adapter: Adapter) -> RelayError:
     body = b""
     async with UpstreamAnswer(response) as answer:
         try:
@@ -93,7 +98,7 @@ async def _refusal(response: UpstreamResponse) -> RelayError:
                     body += piece
         except (TimeoutError, RelayError):
             body = b""  # the status alone says enough
-    return vendor_refusal(response.status, response.headers, body)
+    return adapter.refusal(response.status, response.headers, body)
 
 
 def _failure(error: Exception) -> RelayError:

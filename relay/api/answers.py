@@ -1,5 +1,6 @@
 """Answers of the customer API as Django responses."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -15,10 +16,10 @@ EVENTS = "text/event-stream; charset=utf-8"
 class StreamedAnswer(HttpResponse):
     """Headers of a stream; its bytes are in `chunks`, which the server iterates once, to the end."""
 
-    def __init__(self, chunks: ChatStream) -> None:
+    def __init__(self, chunks: ChatStream, headers: Mapping[str, str]) -> None:
         super().__init__(
             content_type=EVENTS,
-            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **headers},
         )
         self.chunks = chunks
 

@@ -11,12 +11,12 @@ from relay.pipeline import complete_chat
 
 class ChatCompletionsView(RelayView):
     async def post(self, _request: Request) -> HttpResponse:
-        answer = await complete_chat(
+        reply = await complete_chat(
             self.relay, self.principal, self.relay_request.request_id, self.relay_request.body
         )
-        if isinstance(answer, bytes):
-            return HttpResponse(answer, content_type=JSON)
-        return StreamedAnswer(answer)
+        if isinstance(reply.content, bytes):
+            return HttpResponse(reply.content, content_type=JSON, headers=dict(reply.headers))
+        return StreamedAnswer(reply.content, reply.headers)
 
 
 class ModelsView(RelayView):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from relay.capabilities import ModelTraits, TraitsInvalid, read_traits
 from relay.catalog.prices import read_rate_card
 from relay.catalog.specs import (
     BandSpec,
@@ -146,6 +147,7 @@ def _read_model(table: Table, channels: frozenset[str]) -> ModelSpec:
         max_output_tokens=table.integer("max_output_tokens", minimum=1),
         max_tokens_field=table.choice("max_tokens_field", TOKEN_FIELDS, default=TOKEN_FIELDS[0]),
         capabilities=_read_capabilities(table),
+        traits=_read_traits(table),
         lifecycle=_read_lifecycle(table.table("lifecycle"), name),
         price=_read_card(table, "price"),
         cost=_read_card(table, "cost"),
@@ -183,6 +185,16 @@ def _read_capabilities(table: Table) -> tuple[str, ...]:
     if not all(CAPABILITY.fullmatch(name) for name in names):
         raise table.mistake("capabilities", expected)
     return names
+
+
+def _read_traits(table: Table) -> Mapping[str, object]:
+    """As they are written; what they come to also depends on the vendor. See `relay.capabilities`."""
+    traits = table.get("traits")
+    try:
+        read_traits(traits if isinstance(traits, dict) else {"": traits} if traits else {}, ModelTraits())
+    except TraitsInvalid as error:
+        raise table.mistake("traits", f"a table of traits ({error})") from error
+    return traits if isinstance(traits, dict) else {}
 
 
 def _read_lifecycle(table: Table | None, model: str) -> Lifecycle:

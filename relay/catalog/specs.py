@@ -103,6 +103,7 @@ class ModelSpec:
     max_output_tokens: int
     max_tokens_field: str
     capabilities: tuple[str, ...]
+    traits: Mapping[str, object]
     lifecycle: Lifecycle
     price: RateCard | None
     cost: RateCard | None

@@ -15,7 +15,6 @@ from relay.errors import (
     UpstreamTimedOut,
     UpstreamUnavailable,
 )
-from relay.routing import Target
 
 PATH = "/chat/completions"
 # A vendor's 429 or 400 that is about our account, not about the moment or the request.
@@ -38,10 +37,6 @@ OUR_ACCOUNT_IN_WORDS = re.compile(r"(incorrect|invalid) api key|credit balance|g
 # Ids of our organization and projects there and of its own requests, and what is left of a masked key.
 VENDOR_IDS = re.compile(r"\b(org-|proj_|acct_|req_)\w{4,}|\S*\*{3,}\S*")
 MESSAGE_LIMIT = 1_000
-
-
-def request_url(target: Target) -> str:
-    return target.base_url + PATH
 
 
 def request_headers(api_key: str) -> tuple[tuple[str, str], ...]:

@@ -8,6 +8,7 @@ may look complete before its charge is committed.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -111,6 +112,11 @@ class ChatStreamTranslator:
     @property
     def reported_usage(self) -> ReportedUsage | None:
         return read_usage(self._usage)
+
+    @property
+    def remember(self) -> Mapping[str, Any]:
+        """Nothing: what this protocol knows, its clients send back."""
+        return {}
 
     @property
     def service_tier(self) -> str:
