@@ -41,8 +41,9 @@ TOOL = {
 
 
 @pytest.fixture(scope="module")
-def claude(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Customer]:
-    with AnthropicDouble() as vendor:
+def claude(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Customer]:
+    """An installation of its own: others count on what is offered in the shared one."""
+    with AnthropicDouble() as vendor, Installation() as installation:
         catalog: Path = tmp_path_factory.mktemp("catalog") / "claude.toml"
         catalog.write_text(CATALOG.format(vendor=vendor.base_url))
         installation.output_of("apply_catalog", str(catalog))
