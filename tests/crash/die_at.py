@@ -14,6 +14,7 @@ import os
 import runpy
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -85,11 +86,18 @@ def die() -> NoReturn:
 
 
 def main() -> None:
-    """For each line of stdin a process, one after the other: its number is printed, and how it ended."""
     import django
 
     django.setup()
-    import_module("config.asgi")  # nobody has connected to anything yet, so a fork is as good as a start
+    import_module("config.asgi")
+    fork_for_each_line()
+
+
+def fork_for_each_line() -> None:
+    """A process for each line of stdin, one after the other: its number is printed, and how it ended.
+
+    Nobody may have connected to anything before: then a fork is as good as a start, and takes no time.
+    """
     for line in sys.stdin:
         told = json.loads(line)
         if not (child := os.fork()):
@@ -99,13 +107,21 @@ def main() -> None:
 
 
 def _live(point: dict[str, Any] | None, program: list[str]) -> NoReturn:
+    """`program` is a module and its arguments, or `-c` and code."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    os.dup2(2, 1)
+    os.dup2(2, 1)  # what the program prints is for its log
     if point:
         arm(Point(**point))
     sys.argv = program
-    runpy.run_module(program[0], run_name="__main__", alter_sys=True)
-    sys.exit()
+    try:
+        if program[0] == "-c":
+            exec(program[1], {})  # noqa: S102 - a test's own words
+        else:
+            runpy.run_module(program[0], run_name="__main__", alter_sys=True)
+    except Exception:  # noqa: BLE001 - told to whoever reads the log; a fork must not go on as its parent
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
 
 
 if __name__ == "__main__":
