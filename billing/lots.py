@@ -13,9 +13,9 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from accounts.models import User
-from billing.ledger import Account, Entry, Posting, post
+from billing.ledger import Account, Entry, FactContradicts, Posting, post
 from billing.ledger.templates import credit_in
-from billing.models import Lot, LotEntry, LotKind, PostingKind, Wallet, WalletStatus
+from billing.models import LedgerTransaction, Lot, LotEntry, LotKind, PostingKind, Wallet, WalletStatus
 from billing.spending import SpendableLot, in_spending_order, take_in_order
 from common.broadcast import announce_on_commit
 from common.errors import AppError
@@ -69,9 +69,10 @@ def bring_in(arrival: Arrival) -> Lot | None:
     FactContradicts.
     """
     [wallet] = lock_rows(Wallet.objects.all(), [arrival.organization_id])
-    known = Lot.across_all_organizations.filter(origin__fact_key=arrival.fact_key).first()
+    known = LedgerTransaction.objects.filter(fact_key=arrival.fact_key).first()
     if known is not None:
-        return known
+        _check_same(known, arrival)
+        return Lot.across_all_organizations.filter(origin=known).first()
     if wallet.posted + arrival.amount_nano > MOST_NANO:
         raise CreditTooLarge("no wallet can hold that much")
     clears = min(arrival.amount_nano, wallet.receivable)
@@ -82,6 +83,13 @@ def bring_in(arrival: Arrival) -> Lot | None:
     if arrival.amount_nano == clears:
         return None
     return _open_lot(arrival, posted.transaction_id, arrival.amount_nano - clears)
+
+
+def _check_same(known: LedgerTransaction, arrival: Arrival) -> None:
+    """What came in says whether it is the same fact; how much of it paid a debt depends on when it came."""
+    source = {"account__code": arrival.source, "account__owner": arrival.source_owner}
+    if not known.entries.filter(**source, amount=arrival.amount_nano + arrival.tax_nano).exists():
+        raise FactContradicts(f"{arrival.fact_key} was posted with another amount")
 
 
 def receive(wallet: Wallet, amount_nano: int, clears: int) -> None:

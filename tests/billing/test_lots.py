@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from accounts.models import OperatorAlert
 from billing.aggregation import aggregate_batches
-from billing.ledger import Account, Owner, Posting
+from billing.ledger import Account, FactContradicts, Owner, Posting
 from billing.ledger.templates import expiry
 from billing.lots import Arrival, bring_in, lock_credit, take_out
 from billing.models import (
@@ -102,6 +102,19 @@ class TestInTheDatabase:
         assert first is not None
         assert first == second
         assert payer.wallet.posted == 10
+
+    def test_the_same_fact_counts_once_though_a_debt_took_all_of_it(self) -> None:
+        payer = make_payer()
+        Wallet.objects.filter(pk=payer.organization.pk).update(receivable=30, status="blocked")
+        assert arrive(payer, 20, fact_key="pi:1:succeeded") is None
+        assert arrive(payer, 20, fact_key="pi:1:succeeded") is None
+        assert (payer.wallet.posted, payer.wallet.receivable) == (0, 10)
+
+    def test_the_same_fact_with_another_amount_is_an_error(self) -> None:
+        payer = make_payer()
+        arrive(payer, 20, fact_key="pi:1:succeeded")
+        with pytest.raises(FactContradicts):
+            arrive(payer, 21, fact_key="pi:1:succeeded")
 
     def test_tax_is_no_credit(self) -> None:
         payer = make_payer()
