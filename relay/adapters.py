@@ -66,10 +66,14 @@ class Collector(Protocol):
 
 
 class Adapter(Protocol):
-    """`remembers`: earlier answers' thoughts must be recalled for requests that go on from tool calls."""
+    """`remembers`: earlier answers' thoughts must be recalled for requests that go on from tool calls.
+
+    `added_tokens`: what instructions and tools that the adapter adds come to at most.
+    """
 
     traits: ModelTraits
     remembers: bool
+    added_tokens: int
 
     def build(self, asked: Asked) -> UpstreamRequest: ...
     def headers(self, api_key: str) -> HeaderPairs: ...
@@ -84,6 +88,7 @@ class OpenAIShaped:
 
     traits = ModelTraits()
     remembers = False
+    added_tokens = 0
 
     def build(self, asked: Asked) -> UpstreamRequest:
         body = upstream_body(
@@ -123,6 +128,7 @@ class OpenAIShaped:
 class Anthropic:
     traits = anthropic.DEFAULT_TRAITS
     remembers = True
+    added_tokens = 256
 
     def build(self, asked: Asked) -> UpstreamRequest:
         return anthropic.build_request(

@@ -63,7 +63,8 @@ async def complete_chat(relay: Relay, principal: Principal, request_id: UUID, bo
     target = choose_target(offer.targets, random.random())  # noqa: S311 - a share of traffic, no secret
     adapter = ADAPTERS[target.vendor]
     memory = await _recall(relay, adapter, principal, chat)
-    hold = await _hold(relay, _demand(principal, request_id, chat, offer))
+    added = adapter.added_tokens + sum(len(str(thought)) for thought in memory.values())
+    hold = await _hold(relay, _demand(principal, request_id, chat, offer, added_tokens=added))
     exchange = Exchange(relay.gate, request_id, chat, target, hold, _bounds(chat, offer))
     send = _stream if chat.stream else _answer
     try:
@@ -120,7 +121,10 @@ def _user_id(exchange: Exchange) -> str:
     return hashlib.sha256(f"{organization_id}:{user}".encode()).hexdigest()
 
 
-def _demand(principal: Principal, request_id: UUID, chat: ChatRequest, offer: Offer) -> Demand:
+def _demand(
+    principal: Principal, request_id: UUID, chat: ChatRequest, offer: Offer, *, added_tokens: int
+) -> Demand:
+    """`added_tokens`: at most what we put into the prompt beside the customer's own bytes."""
     return Demand(
         request_id=request_id,
         payer=Payer(
@@ -130,7 +134,7 @@ def _demand(principal: Principal, request_id: UUID, chat: ChatRequest, offer: Of
             member_id=principal.member_id,
         ),
         model=offer.model,
-        prompt_tokens=min(prompt_token_bound(chat), offer.context_window),
+        prompt_tokens=min(prompt_token_bound(chat) + added_tokens, offer.context_window),
         max_output_tokens=chat.max_output_tokens,
         model_max_output_tokens=offer.max_output_tokens,
         choices=chat.n,
