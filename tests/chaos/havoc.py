@@ -23,12 +23,14 @@ RESTART_SECONDS = 30.0
 CALM_SHARE = 0.08  # at both ends, so that every blow hits traffic
 # What PostgreSQL is told: nothing at all, to drop everything, to end its clients and close its books.
 POSTGRES_SIGNALS = (signal.SIGKILL, signal.SIGQUIT, signal.SIGINT)
+# Every second time it stays away so long that spools fill, and a relay dies that may have one.
+AWAY_S = 3.0
 WORDS = {"relay": b"uvicorn", "worker": b"celery --quiet -A config worker", "valkey": b"valkey-server"}
 
 
 @dataclass
 class Havoc:
-    """`blows` is what was done, `restarts` how often the supervisor says that it started something again."""
+    """`blows` is what was done; what came of it stands in the installation's log."""
 
     installation: Installation
     seed: int
@@ -45,7 +47,13 @@ class Havoc:
 
     @property
     def restarts(self) -> int:
+        """How often the supervisor started something again."""
         return self.installation.log_text().count("; starting it again")
+
+    @property
+    def spools_replayed(self) -> int:
+        """How often a process settled what it had spooled itself."""
+        return self.installation.log_text().count("spool_replayed")
 
     def _plan(self, dice: random.Random) -> Iterator[tuple[float, str]]:
         more = int(self.seconds / ENGINE_EVERY_S)
@@ -66,14 +74,27 @@ class Havoc:
 
     def _strike(self, kind: str, dice: random.Random) -> None:
         if kind == "postgres":
-            victim, number = self._postmaster(), dice.choice(POSTGRES_SIGNALS)
-        else:
-            found = sorted(
-                pid for pid, words in self.installation.processes().items() if WORDS[kind] in words
-            )
-            victim, number = (dice.choice(found) if found else 0), signal.SIGKILL
-        if victim and _send(victim, number):
+            self._strike_postgres(dice)
+            return
+        found = sorted(pid for pid, words in self.installation.processes().items() if WORDS[kind] in words)
+        if found and _send(dice.choice(found), signal.SIGKILL):
             self.blows[kind] += 1
+
+    def _strike_postgres(self, dice: random.Random) -> None:
+        self.blows["postgres"] += _send(self._postmaster(), dice.choice(POSTGRES_SIGNALS))
+        if self.blows["postgres"] % 2:
+            until = time.monotonic() + AWAY_S
+            self._keep_away(until - AWAY_S / 2)
+            self._strike("relay", dice)
+            self._keep_away(until)
+
+    def _keep_away(self, until: float) -> None:
+        """It is killed as often as it comes back; that counts as one absence."""
+        while time.monotonic() < until:
+            for pid, words in self.installation.processes().items():
+                if b"/bin/postgres -D" in words:
+                    _send(pid, signal.SIGKILL)
+            time.sleep(0.05)
 
     def _postmaster(self) -> int:
         """Waits until it is there: it must be struck as often as planned."""

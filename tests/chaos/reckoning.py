@@ -57,6 +57,7 @@ class Figures:
     verify_books_exit: int
     blows: dict[str, int] = field(default_factory=dict)
     restarts: int = 0
+    spools_replayed: int = 0
 
     def faults(self) -> dict[str, Any]:
         """Everything that must be zero and is not."""

@@ -24,7 +24,12 @@ def run_chaos(*, seconds: float, seed: int) -> tuple[Figures, str]:
         evidence = gather(installation, customers, storm.asked)
         figures = reckon(installation, evidence, settled_after=settled_after)
         words = explain(installation, evidence) if figures.faults() else ""
-        return replace(figures, blows=dict(sorted(havoc.blows.items())), restarts=havoc.restarts), words
+        wreaked = {
+            "blows": dict(sorted(havoc.blows.items())),
+            "restarts": havoc.restarts,
+            "spools_replayed": havoc.spools_replayed,
+        }
+        return replace(figures, **wreaked), words
 
 
 def _let_loose(storm: Storm, havoc: Havoc) -> None:

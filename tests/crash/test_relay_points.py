@@ -33,12 +33,14 @@ class Case:
 
     `away`: the database is away for the relay from the second request on. `again`: the point is in the
     process that starts after the first one was killed with its spool full. `stopped`: it is in its stop.
+    `back`: before the third request the database is back, and the process dies of that.
     """
 
     point: Point
     complete: int
     charged: int
     away: bool = False
+    back: bool = False
     again: Point | None = None
     stopped: bool = False
 
@@ -59,6 +61,10 @@ CASES = {
         Point("billing.spool:_write_all", "after"), 1, 2, away=True
     ),
     "after the spool is synced, before the answer": Case(Point(f"{SPOOL}.append", "after"), 1, 2, away=True),
+    "after the replay by the same process, before its spool is cleared": Case(
+        Point(f"{SPOOL}.clear", "before"), 2, 2, away=True, back=True
+    ),
+    "after the spool is cleared": Case(Point(f"{SPOOL}.clear", "after"), 2, 2, away=True, back=True),
     "between two batches of the replay": Case(
         SPOOLED, 2, 3, away=True, again=Point(f"{MONEY}.settle_what_can_be", "after")
     ),
@@ -86,12 +92,14 @@ class Crash:
     async def happen(self) -> None:
         self.relay.start(self.case.point)
         self.relay.wait_until_ready()
-        for number in range(1, REQUESTS + 1):
+        for number in range(1, REQUESTS + (not self.case.back)):
             if self.case.away and number == 2:
                 self.relay.lose_database()
             self.seen.append(await self.ask(number))
         if self.case.stopped:
             self.relay.ask_to_stop()
+        if self.case.back:
+            self.relay.reach_database()
         self.relay.wait_for_its_death()
         if self.case.away:
             self.relay.reach_database()
