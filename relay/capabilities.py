@@ -26,7 +26,7 @@ class ModelTraits:
     Gemini's, `toggle` on or off. `reasoning_efforts` are the words the model takes, least first; a word
     it lacks becomes its nearest. `reasoning_budgets` are tokens by word. `reasoning_off` is how the
     vendor spells "do not think"; empty: by saying nothing. A model without `reasoning_can_disable`
-    always thinks.
+    always thinks. `reasoning_budget_range` is the least and the most it may be given to think.
     """
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -58,12 +58,16 @@ class ModelTraits:
         ("xhigh", 8_192),
         ("max", 16_384),
     )
+    reasoning_budget_range: tuple[int, int] = (1_024, 1_000_000)
     reasoning_can_disable: bool = True
     reasoning_off: str = ""
     prefill: bool = False
     system_mid_conversation: bool = True
     stream_usage: bool = True
-    schema_dialect: str = "json_schema"
+    schema_dialect: Literal["json_schema", "openapi"] = "json_schema"
+    json_with_tools: bool = True  # a format of the answer beside tools
+    tool_call_ids: bool = True  # the vendor's calls and their results carry ids
+    signed_tool_calls: bool = False  # calls sent back must carry the signature they came with
     tool_name_regex: str = "[A-Za-z0-9_-]{1,64}"
 
 
