@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+from tests.doubles.vendor_profiles import PROFILES
+
 _START_SECONDS = 20.0
 _STOP_SECONDS = 5.0
 
@@ -50,6 +52,10 @@ class VendorDouble:
     def base_url(self) -> str:
         """What a channel of an OpenAI-style vendor takes."""
         return f"{self.origin}/v1"
+
+    def base_url_of(self, vendor: str) -> str:
+        """What a channel of another vendor takes, whom the double then plays; see vendor_profiles."""
+        return self.origin + PROFILES[vendor].base_path
 
     @property
     def pid(self) -> int:

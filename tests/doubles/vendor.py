@@ -17,11 +17,17 @@ What it answers is told by the request. The content of the LAST user message may
     hang                  true, or one of these places: writes nothing more, keeps the connection
     error_in_stream_after N content chunks, then an error event instead of the rest
     no_usage, no_done, usage_each_chunk, crlf, empty_first_choices     streams of other vendors
+    reasoning, refusal    pieces of thought, one of the vendor's own errors: see below
     split                 events (a write each, the default) | whole | bytes | random:SEED
 
 Anything else gets 8 chunks at once, 10 prompt tokens plus one for every 4 characters, a completion
 token for each chunk. With several choices, N chunks means N of each choice. `max_completion_tokens`
 and `max_tokens` lower the completion (finish reason `length`).
+
+A path that begins with the name of another vendor (`/deepseek/chat/completions`, see vendor_profiles)
+is answered as that vendor would: its shapes, usage, comments, errors, and its refusal of what it does not
+take, which is not logged. There `reasoning` is a number of pieces of thought that come before the content,
+and `refusal` names one of the vendor's errors (balance, limit, context, filter, …).
 
 The log has one JSON line for each chat request, appended with one write as soon as the kernel has
 the last byte of its answer (VendorDouble.records waits out the instant between the two):
@@ -56,8 +62,9 @@ from typing_extensions import override
 if not __package__:  # started as a script: the repository is the import root, not this folder
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from tests.doubles.vendor_http import Request, render_error, render_whole, take_request
+from tests.doubles.vendor_http import Request, render_answer, render_error, render_whole, take_request
 from tests.doubles.vendor_plan import PLACEHOLDER, Plan, read_score
+from tests.doubles.vendor_profiles import find_profile
 
 _PLACEHOLDER = PLACEHOLDER.encode()
 _MODELS = {
@@ -206,7 +213,12 @@ class Connection(asyncio.Protocol):
         double = self._double
         now = time.time()
         try:
-            score = read_score(request.body, int(now))
+            profile = find_profile(request.head.path)
+            refused = profile and profile.refuse(request.head, orjson.loads(request.body))
+            if refused:
+                self._send(render_answer(*refused))
+                return
+            score = read_score(request.body, int(now), profile.name if profile else "")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             reason, body = render_error(400, message=f"The double cannot play this: {error!r}")
             self._send(render_whole(body, status=400, reason=reason))

@@ -34,6 +34,11 @@ class Stream:
         self.usage = [self._usage_event()] if self._asks_usage else []
 
     @property
+    def tells_usage(self) -> bool:
+        """Whether the whole of it holds the usage somewhere."""
+        return bool(self.usage) or self.script.directive.usage_each_chunk
+
+    @property
     def _asks_usage(self) -> bool:
         return self.script.include_usage and not self.script.directive.no_usage
 
@@ -89,13 +94,16 @@ class Stream:
         directive = self.script.directive
         if directive.error_in_stream_after is not None:
             kept = directive.error_in_stream_after * self.script.choices
-            _, error = render_error(500, message="The double failed.", error=directive.error)
-            return [*self.opening, *self.content[:kept], b"data: %b\n\n" % error]
+            return [*self.opening, *self.content[:kept], self._error_event()]
         point = directive.stops_at
         if point is not None:
             return self._events_until(point)
         done = [] if directive.no_done else [b"data: [DONE]\n\n"]
         return [*self.opening, *self.content, *self.closing, *self.usage, *done]
+
+    def _error_event(self) -> bytes:
+        _, error = render_error(500, message="The double failed.", error=self.script.directive.error)
+        return b"data: %b\n\n" % error
 
     def _events_until(self, point: Point) -> list[bytes]:
         if point.place == "after_chunks":
@@ -131,7 +139,7 @@ def _whole_choice(script: Script, index: int) -> dict[str, Any]:
         "annotations": [],
     }
     if calls:
-        message["tool_calls"] = [_tool_call(number, call) for number, call in enumerate(calls)]
+        message["tool_calls"] = [tool_call(number, call) for number, call in enumerate(calls)]
     return {
         "index": index,
         "message": message,
@@ -140,7 +148,7 @@ def _whole_choice(script: Script, index: int) -> dict[str, Any]:
     }
 
 
-def _tool_call(number: int, call: dict[str, Any]) -> dict[str, Any]:
+def tool_call(number: int, call: dict[str, Any]) -> dict[str, Any]:
     """A tool call as OpenAI writes it; a directive may also give just `name` and `arguments`."""
     function = call.get("function", call)
     return {
@@ -154,7 +162,7 @@ def _tool_deltas(calls: tuple[dict[str, Any], ...]) -> list[bytes]:
     """Each call's first fragment names it; its arguments follow in pieces of a few characters."""
     deltas = []
     for number, call in enumerate(calls):
-        whole = _tool_call(number, call)
+        whole = tool_call(number, call)
         arguments = whole["function"]["arguments"]
         opening = {**whole, "function": {**whole["function"], "arguments": ""}}
         fragments: list[dict[str, Any]] = [{"index": number, **opening}]

@@ -43,6 +43,7 @@ class Head(NamedTuple):
     auth_last4: str
     request_id: str | None
     headers: Mapping[str, str]
+    query: str = ""
 
 
 class Request(NamedTuple):
@@ -84,6 +85,7 @@ def read_head(head: bytes) -> Head:
         auth_last4=headers.get("authorization", "")[-4:],
         request_id=headers.get("x-request-id") or headers.get("x-client-request-id"),
         headers=headers,
+        query=target.partition("?")[2],
     )
 
 
@@ -120,6 +122,21 @@ def render_whole(
     """A whole response; `more` is further header lines."""
     values = (status, reason, content_type, len(body), answer_id.encode(), more)
     return _WHOLE_HEAD % values + body
+
+
+def render_answer(
+    status: int, body: dict[str, Any] | str, *, answer_id: str = "", more: bytes = b""
+) -> bytes:
+    """A whole response: JSON, or plain text for a string."""
+    is_text = isinstance(body, str)
+    return render_whole(
+        body.encode() if isinstance(body, str) else orjson.dumps(body),
+        status=status,
+        reason=_ERRORS.get(status, _OTHER_ERROR)[0].encode() if status != 200 else b"OK",
+        content_type=b"text/plain; charset=utf-8" if is_text else b"application/json",
+        answer_id=answer_id,
+        more=more,
+    )
 
 
 def render_stream_head(answer_id: str) -> bytes:

@@ -12,14 +12,17 @@ from typing import Any
 import orjson
 
 from tests.doubles.vendor_chat import Stream, whole_answer
+from tests.doubles.vendor_dress import DressedStream, dress_answer
 from tests.doubles.vendor_http import (
     END_OF_HEAD,
     LAST_CHUNK,
+    render_answer,
     render_chunk,
     render_error,
     render_stream_head,
     render_whole,
 )
+from tests.doubles.vendor_profiles import PROFILES
 from tests.doubles.vendor_script import Point, Script, read_script, read_seed
 
 LOGGED_FIELDS = (
@@ -59,9 +62,9 @@ class Score:
 
     __slots__ = ("_created", "_line", "_plan", "script")
 
-    def __init__(self, body: bytes, created: int) -> None:
+    def __init__(self, body: bytes, created: int, vendor: str = "") -> None:
         fields = orjson.loads(body)
-        self.script = read_script(fields)
+        self.script = read_script(fields, vendor)
         self._created = created
         self._line = _describe_request(fields, self.script)
         self._plan = plan_answer(self.script, answer_id=PLACEHOLDER, created=created)
@@ -80,9 +83,9 @@ class Score:
 _read_known_score = lru_cache(maxsize=512)(Score)
 
 
-def read_score(body: bytes, created: int) -> Score:
+def read_score(body: bytes, created: int, vendor: str = "") -> Score:
     """The score of a request; raises ValueError, TypeError, KeyError, AttributeError for nonsense."""
-    return (_read_known_score if len(body) <= _KNOWN_BODY else Score)(body, created)
+    return (_read_known_score if len(body) <= _KNOWN_BODY else Score)(body, created, vendor)
 
 
 def _describe_request(fields: dict[str, Any], script: Script) -> dict[str, Any]:
@@ -102,7 +105,9 @@ def _describe_request(fields: dict[str, Any], script: Script) -> dict[str, Any]:
 
 def plan_answer(script: Script, *, answer_id: str, created: int) -> Plan:
     """The writes that play `script`; `created` is a Unix time in seconds."""
-    if script.directive.fails:
+    if script.directive.refusal is not None:
+        plan = _plan_refusal(script, answer_id)
+    elif script.directive.fails:
         plan = _plan_failure(script, answer_id)
     elif script.stream:
         plan = _plan_stream(script, answer_id, created)
@@ -114,11 +119,22 @@ def plan_answer(script: Script, *, answer_id: str, created: int) -> Plan:
     return plan
 
 
+def _plan_refusal(script: Script, answer_id: str) -> Plan:
+    """One of the vendor's canned errors, which may come with the status 200."""
+    status, body = PROFILES[script.vendor].refusals[str(script.directive.refusal)]
+    retry = script.directive.retry_after
+    more = b"" if retry is None else f"retry-after: {retry}\r\n".encode()
+    write = render_answer(status, body, answer_id=answer_id, more=more)
+    return Plan(status, [write], [0], ended="error")
+
+
 def _plan_failure(script: Script, answer_id: str) -> Plan:
     directive = script.directive
     status = 502 if directive.html_error and directive.status == 200 else directive.status
     message = f"The double of org-double was told to answer {status}."
     reason, body = render_error(status, message=message, error=directive.error)
+    if script.vendor and directive.error is None:
+        body = orjson.dumps(PROFILES[script.vendor].error(status, message))
     content_type = b"application/json"
     if directive.html_error:
         content_type, body = b"text/html; charset=utf-8", _HTML % status
@@ -136,12 +152,19 @@ def _plan_failure(script: Script, answer_id: str) -> Plan:
 
 
 def _plan_whole(script: Script, answer_id: str, created: int) -> Plan:
-    body = orjson.dumps(whole_answer(script, answer_id, created))
+    body = _whole_body(script, answer_id, created)
     point = script.directive.stops_at
     writes = _cut_whole(render_whole(body, answer_id=answer_id), point)
     chunks = script.chunks * script.choices if point is None else 0
     usage_sent = point is None and not script.directive.no_usage
     return Plan(200, writes, [chunks] * len(writes), usage_sent=usage_sent)
+
+
+def _whole_body(script: Script, answer_id: str, created: int) -> bytes:
+    answer = whole_answer(script, answer_id, created)
+    if not script.vendor:
+        return orjson.dumps(answer)
+    return dress_answer(PROFILES[script.vendor], script, answer)
 
 
 def _cut_whole(write: bytes, point: Point | None) -> list[bytes]:
@@ -162,7 +185,7 @@ def _cut_whole(write: bytes, point: Point | None) -> list[bytes]:
 
 def _plan_stream(script: Script, answer_id: str, created: int) -> Plan:
     directive = script.directive
-    stream = Stream(script, answer_id, created)
+    stream = _stream_of(script, answer_id, created)
     events = stream.events()
     if directive.crlf:
         events = [event.replace(b"\n", b"\r\n") for event in events]
@@ -171,7 +194,7 @@ def _plan_stream(script: Script, answer_id: str, created: int) -> Plan:
     opening = len(stream.opening)
     content = min(len(stream.content), len(events) - opening - failing)
     plan = Plan(200, events, _count_chunks(len(events), opening, max(0, content)))
-    plan.usage_sent = not failing and (bool(stream.usage) or directive.usage_each_chunk)
+    plan.usage_sent = not failing and stream.tells_usage
     plan.ended = "error" if failing else "complete"
     if directive.split != "events":
         _split_writes(plan, directive.split)
@@ -181,6 +204,12 @@ def _plan_stream(script: Script, answer_id: str, created: int) -> Plan:
     if point is None:
         plan.writes[-1] += LAST_CHUNK
     return plan
+
+
+def _stream_of(script: Script, answer_id: str, created: int) -> Stream:
+    if not script.vendor:
+        return Stream(script, answer_id, created)
+    return DressedStream(PROFILES[script.vendor], script, answer_id, created)
 
 
 def _add_head(plan: Plan, answer_id: str) -> None:

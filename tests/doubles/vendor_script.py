@@ -58,6 +58,8 @@ class Directive:
     html_error: bool = False
     model: str | None = None
     unicode: bool = False
+    reasoning: int = 0
+    refusal: str | None = None
 
     @property
     def stops_at(self) -> Point | None:
@@ -70,7 +72,7 @@ class Directive:
     @property
     def fails(self) -> bool:
         """Whether the answer is an HTTP error (or a page of HTML) instead of a completion."""
-        return self.status != 200 or self.html_error
+        return self.status != 200 or self.html_error or self.refusal is not None
 
 
 DEFAULT = Directive()
@@ -94,13 +96,18 @@ class Script:
     completion_tokens: int
     cached_tokens: int
     reasoning_tokens: int
+    vendor: str = ""  # OpenAI, or a name in vendor_profiles
 
     @property
     def answers_as(self) -> str:
         return self.directive.model or self.model
 
     def usage(self) -> dict[str, Any]:
-        """The usage object of the answer."""
+        """The usage object of the answer, as OpenAI writes it."""
+        return {**self.counts(), **(self.directive.usage or {})}
+
+    def counts(self) -> dict[str, Any]:
+        """The usage that follows from the request, before the directive's own is put over it."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
@@ -112,11 +119,10 @@ class Script:
                 "accepted_prediction_tokens": 0,
                 "rejected_prediction_tokens": 0,
             },
-            **(self.directive.usage or {}),
         }
 
 
-def read_script(request: dict[str, Any]) -> Script:
+def read_script(request: dict[str, Any], vendor: str = "") -> Script:
     """The script for a chat request; raises DirectiveInvalidError.
 
     `max_completion_tokens`, or else `max_tokens`, lowers completion tokens and chunks like a real
@@ -147,6 +153,7 @@ def read_script(request: dict[str, Any]) -> Script:
         completion_tokens=completion,
         cached_tokens=directive.cached_tokens,
         reasoning_tokens=min(directive.reasoning_tokens, completion),
+        vendor=vendor,
     )
 
 
