@@ -21,6 +21,7 @@ from billing.ledger import templates as ledger_templates
 from billing.ledger.chart import credit, debit
 from billing.lots import change_lots, lock_lots
 from billing.models import PostingKind, SettlementBatch
+from billing.odd_usage import alert_about_odd_usage
 from billing.spending import in_spending_order, take_in_order
 
 AGGREGATE_AT_ONCE = 200
@@ -96,6 +97,7 @@ def aggregate_batches(*, at_once: int = AGGREGATE_AT_ONCE) -> int:
             SettlementBatch.objects.filter(pk__in=claimed).update(
                 aggregated_at=timezone.now(), posting_id=posting_id
             )
+            alert_about_odd_usage(claimed)
     return len(claimed)
 
 

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from billing import archive, debts, expiry, services
+from billing import archive, books, debts, expiry, services
 from billing.aggregation import AGGREGATE_AT_ONCE, aggregate_batches
 from billing.budgets import reap_budget_leases
 from billing.ledger import FOLD_AT_ONCE, fold
@@ -26,6 +26,11 @@ def reap_leases() -> None:
 @shared_task
 def make_usage_partitions() -> None:
     archive.make_usage_partitions()
+
+
+@shared_task
+def check_books() -> None:
+    books.check_books_if_due()
 
 
 @shared_task

@@ -1,10 +1,12 @@
 """Double entry, and the lots behind customers' credit. A debit is positive, a credit negative."""
 
+from django.utils.translation import gettext_noop as _
+
 from billing.books.rules import Rule, Search, search
 
 TRANSACTIONS = search(
     "postings_balance",
-    "Every posting has at least two entries, all in the same books, and they sum to zero in each currency.",
+    _("A posting has at least two entries in the same books, and they sum to zero in each currency."),
     """
     SELECT t.id AS transaction, t.fact_key, e.currency, e.entries, e.amount AS sum_nano
     FROM billing_ledgertransaction t
@@ -19,7 +21,7 @@ TRANSACTIONS = search(
 
 FACTS = search(
     "facts",
-    "No business fact was posted twice.",
+    _("No business fact was posted twice."),
     """
     SELECT scope, fact_key, count(*) AS postings FROM billing_ledgertransaction
     GROUP BY 1, 2 HAVING count(*) > 1
@@ -28,7 +30,7 @@ FACTS = search(
 
 REVERSALS = search(
     "reversals",
-    "A reversal undoes another posting entry by entry, and none is reversed twice.",
+    _("A reversal undoes another posting entry by entry, and none is reversed twice."),
     """
     SELECT t.fact_key, t.reverses_id AS reverses, x.account_id AS account, x.sum AS difference_nano
     FROM billing_ledgertransaction t
@@ -44,7 +46,7 @@ REVERSALS = search(
 
 ACCOUNTS = search(
     "accounts",
-    "An account's balance and what waits to be folded into it are the sum of its entries.",
+    _("An account's balance and what waits to be folded into it are the sum of its entries."),
     """
     SELECT a.code, a.owner, a.balance AS balance_nano, coalesce(f.amount, 0) AS waiting_nano,
         coalesce(e.amount, 0) AS entries_nano, coalesce(f.wrong, 0) AS wrong_waiting
@@ -63,7 +65,7 @@ ACCOUNTS = search(
 
 CREDIT = search(
     "credit",
-    "What the ledger owes a customer, paid and promotional, is what the lots of that kind hold.",
+    _("What the ledger owes a customer, paid and promotional, is what the lots of that kind hold."),
     """
     SELECT owner, kind, -sum(ledger) AS ledger_nano, sum(lots) AS lots_nano
     FROM (
@@ -82,7 +84,7 @@ CREDIT = search(
 
 LOTS = search(
     "lots",
-    "A lot holds the sum of its entries; the first is all of it, and came with the posting it is from.",
+    _("A lot holds the sum of its entries; the first is all of it, and came with the posting it is from."),
     """
     SELECT l.id AS lot, l.organization_id, l.original AS original_nano, l.remaining AS remaining_nano,
         coalesce(e.amount, 0) AS entries_nano, o.amount AS first_nano
@@ -97,7 +99,7 @@ LOTS = search(
 
 SUSPENSE = search(
     "suspense",
-    "Nothing stands in suspense: there is no charge that no credit was found for.",
+    _("Nothing stands in suspense: there is no charge that no credit was found for."),
     """
     SELECT a.owner, sum(e.amount) AS suspense_nano
     FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
@@ -107,7 +109,7 @@ SUSPENSE = search(
 
 CORRECTIONS = search(
     "corrections",
-    "What was given back of a charge was posted as that, and is never more than the request had cost.",
+    _("What was given back of a charge was posted as that, and is never more than the request had cost."),
     """
     SELECT c.id AS correction, c.request_id AS request, c.amount_nano AS given_back_nano,
         t.kind AS posted_as, e.amount AS revenue_nano, u.price_nano
@@ -136,13 +138,13 @@ USAGE_BY_CUSTOMER = Search(
     (
         Rule(
             "usage_by_customer",
-            "A posting of usage takes from each customer what the usage records of its batches charge.",
+            _("A posting of usage takes from each customer what the usage records of its batches charge."),
             "is_usage AND (charge_nano <> credit_taken_nano + suspense_nano"
             " OR uncollected_nano <> owed_nano)",
         ),
         Rule(
             "lot_postings",
-            "Each posting moved a customer's lots of each kind by what it moved on the customer's account.",
+            _("A posting moves a customer's lots of each kind by what it moves on the customer's account."),
             "paid_lots_nano <> paid_nano OR promotional_lots_nano <> promotional_nano",
         ),
     ),

@@ -1,10 +1,12 @@
 """What operators and sweeps did: refunds, adjustments, corrections, expiry."""
 
+from django.utils.translation import gettext_noop as _
+
 from billing.books.rules import Search, search
 
 REFUNDS = search(
     "refunds",
-    "A refund's payable is what left the wallet for it until it has ended, and nothing after that.",
+    _("A refund's payable is what left the wallet for it until it has ended, and nothing after that."),
     """
     SELECT r.id AS refund, e.owner AS account_of, r.state, r.amount_nano + r.tax_nano AS refund_nano,
         -coalesce(e.amount, 0) AS payable_nano, coalesce(e.postings, 0) AS postings
@@ -20,7 +22,7 @@ REFUNDS = search(
 
 ADJUSTMENTS = search(
     "adjustments",
-    "What operators posted has a posting of its kind and amount, and over the limit another one approved it.",
+    _("What operators posted has a posting of its kind and amount; over the limit another one approved."),
     """
     SELECT a.id AS adjustment, a.kind, a.state, t.kind AS posted_as, a.amount_nano + a.tax_nano AS asked_nano,
         e.amount AS posted_nano, a.requested_by_id AS requested_by, a.decided_by_id AS decided_by
@@ -39,7 +41,7 @@ ADJUSTMENTS = search(
 
 CORRECTED_LOTS = search(
     "corrected_lots",
-    "Corrections give back to a lot no more than the posting of the charge had taken out of it.",
+    _("Corrections give back to a lot no more than the posting of the charge had taken out of it."),
     """
     SELECT c.usage_posting_id AS transaction, e.lot_id AS lot, sum(e.amount) AS returned_nano,
         -coalesce(u.amount, 0) AS taken_nano
@@ -53,7 +55,7 @@ CORRECTED_LOTS = search(
 
 CORRECTED_MARGIN = search(
     "corrected_margin",
-    "A correction takes from the reseller's earnings what it says, and no other posting of its kind does.",
+    _("A correction takes from the reseller's earnings what it says, and no other posting of its kind does."),
     """
     SELECT t.fact_key, c.margin_nano, -coalesce(e.amount, 0) AS booked_nano
     FROM billing_ledgertransaction t
@@ -67,7 +69,7 @@ CORRECTED_MARGIN = search(
 
 REVENUE = search(
     "revenue",
-    "Revenue is what usage cost less what was given back of it: no other posting touches it.",
+    _("Revenue is what usage cost less what was given back of it: no other posting touches it."),
     """
     SELECT t.fact_key, t.kind, a.code, e.amount AS amount_nano
     FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
@@ -78,7 +80,7 @@ REVENUE = search(
 
 EXPIRY = search(
     "expiry",
-    "Credit expires out of lots that have a day for that, and not before it.",
+    _("Credit expires out of lots that have a day for that, and not before it."),
     """
     SELECT l.id AS lot, t.fact_key, l.expires_at AS expires, t.posted_at AS posted
     FROM billing_ledgertransaction t JOIN billing_lotentry e ON e.transaction_id = t.id

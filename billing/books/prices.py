@@ -4,6 +4,8 @@ A price version becomes rows of rates: one for each service tier and time window
 band. Of these exactly one holds for a request.
 """
 
+from django.utils.translation import gettext_noop as _
+
 from billing.books.rules import Search, search
 
 # A class that is not priced by itself costs what the other one does, worked out in this order.
@@ -126,7 +128,7 @@ def _rounded(r: str) -> str:
 
 PRICES: Search = search(
     "prices",
-    "A request cost its tokens at its model's price versions: the customer, the reseller, the house.",
+    _("A request cost its tokens at its model's price versions: the customer, the reseller, the house."),
     f"""
     SELECT request_id AS request, charge_nano + uncollected_nano AS price_nano, retail AS price_due_nano,
         cost_nano, cost AS cost_due_nano, wholesale_nano, wholesale AS wholesale_due_nano

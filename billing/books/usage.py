@@ -1,6 +1,8 @@
 """Usage records against everything made of them: batches, postings, rollups. What was detached counts with
 the sums that were kept of it."""
 
+from django.utils.translation import gettext_noop as _
+
 from billing.books.ledger import PARTLY_ARCHIVED
 from billing.books.rules import Rule, Search, search
 
@@ -27,7 +29,7 @@ BATCHES = Search(
     (
         Rule(
             "batches",
-            "A settlement batch charges what its usage records charge, and every record is in a batch.",
+            _("A settlement batch charges what its usage records charge, and every record is in a batch."),
             "NOT is_known OR batch_nano <> records_nano OR records > settled",
         ),
     ),
@@ -52,7 +54,7 @@ BATCHES = Search(
 
 AGGREGATED = search(
     "aggregated",
-    "A batch that is aggregated was posted as usage, unless it cost nothing; a posting of usage has batches.",
+    _("A batch that is aggregated was posted as usage, unless it was free; such postings have batches."),
     """
     SELECT b.id AS batch, b.aggregated_at AS aggregated, b.posting_id AS transaction, t.kind AS posted_as,
         b.charge_nano
@@ -82,7 +84,7 @@ WHERE t.kind = 'usage' GROUP BY 1
 
 USAGE_POSTINGS = search(
     "usage_postings",
-    "A posting of usage is what its records say: credit taken, debts, revenue, vendor cost.",
+    _("A posting of usage is what its records say: credit taken, debts, revenue, vendor cost."),
     f"""
     SELECT transaction_id AS transaction, sum(charge) AS charge_nano, sum(taken) AS credit_taken_nano,
         sum(uncollected) AS uncollected_nano, sum(owed) AS owed_nano, sum(revenue) AS revenue_nano,
@@ -109,7 +111,7 @@ USAGE_POSTINGS = search(
 
 USAGE_BY_CHANNEL = search(
     "usage_by_channel",
-    "A posting of usage books to each channel what the requests it served cost.",
+    _("A posting of usage books to each channel what the requests it served cost."),
     f"""
     SELECT transaction_id AS transaction, channel, sum(cost) AS cost_nano, sum(booked) AS booked_nano
     FROM (
@@ -130,7 +132,7 @@ USAGE_BY_CHANNEL = search(
 # A reseller earns its margin on the share that was paid credit, rounded down for each customer.
 USAGE_BY_RESELLER = search(
     "usage_by_reseller",
-    "A posting of usage books to each reseller what its customers were charged, and what it earned of that.",
+    _("A posting of usage books to each reseller what its customers paid, and what it earned of that."),
     f"""
     SELECT transaction_id AS transaction, reseller_id, billing_sum(sold) AS sold_nano,
         billing_sum(revenue) AS revenue_nano, billing_sum(earned) AS earned_nano,
@@ -167,7 +169,7 @@ BOUNDARY = "SELECT coalesce(max(rollups_until), '-infinity') FROM billing_usagea
 
 ROLLUPS = search(
     "rollups",
-    "A rollup is the sum of the usage records of aggregated batches in its quarter of an hour.",
+    _("A rollup is the sum of the usage records of aggregated batches in its quarter of an hour."),
     f"""
     SELECT organization_id, api_key_id AS api_key, model, bucket,
         billing_sum(rollup_requests) AS rollup_requests, billing_sum(requests) AS requests,
@@ -198,7 +200,7 @@ ROLLUPS = search(
 
 ARCHIVED = search(
     "archived_usage",
-    "What each customer used in detached months is in the rollups of that time, and in the sums of batches.",
+    _("What a customer used in detached months is in the rollups of that time and the sums of batches."),
     f"""
     SELECT organization_id, sum(rollup_requests) AS rollup_requests, sum(requests) AS requests,
         sum(rollup_charge) AS rollup_nano, sum(charge) AS charge_nano

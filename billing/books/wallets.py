@@ -1,5 +1,7 @@
 """What customers have: wallets, what is held of them, what came into them."""
 
+from django.utils.translation import gettext_noop as _
+
 from billing.books.rules import Search, search
 
 # Of the batches that no aggregation has taken yet.
@@ -10,7 +12,7 @@ FROM books_usage WHERE NOT is_aggregated GROUP BY 1
 
 WALLETS = search(
     "wallets",
-    "What a wallet holds is what its lots hold, less what was charged since they were last drawn on.",
+    _("What a wallet holds is what its lots hold, less what was charged since they were last drawn on."),
     f"""
     SELECT o.id AS organization_id, w.posted AS posted_nano, coalesce(l.remaining, 0) AS lots_nano,
         coalesce(u.charge_nano, 0) AS not_aggregated_nano
@@ -25,7 +27,7 @@ WALLETS = search(
 
 PENDING = search(
     "pending",
-    "What is held of a wallet is what its open leases have left.",
+    _("What is held of a wallet is what its open leases have left."),
     """
     SELECT w.organization_id, w.pending AS pending_nano, coalesce(l.open, 0) AS leased_nano
     FROM billing_wallet w
@@ -37,7 +39,7 @@ PENDING = search(
 
 BUDGETS = search(
     "budgets",
-    "What is held of a budget's period is what its open leases have left.",
+    _("What is held of a budget's period is what its open leases have left."),
     """
     SELECT p.id AS period, p.budget_id AS budget, p.pending AS pending_nano,
         coalesce(l.open, 0) AS leased_nano
@@ -50,7 +52,7 @@ BUDGETS = search(
 
 OWED = search(
     "owed",
-    "What a customer owes is what the ledger says and what went uncollected since; who owes is not active.",
+    _("A customer owes what the ledger says and what went uncollected since; who owes is not active."),
     f"""
     SELECT w.organization_id, w.receivable AS owed_nano, w.status, coalesce(e.amount, 0) AS ledger_nano,
         coalesce(u.uncollected_nano, 0) AS not_aggregated_nano
@@ -66,7 +68,7 @@ OWED = search(
 
 GRANTS = search(
     "grants",
-    "Each grant was posted once, in full: it became credit, or paid what the customer owed.",
+    _("Each grant was posted once, in full: it became credit, or paid what the customer owed."),
     """
     SELECT g.id AS "grant", t.fact_key, g.amount_nano AS granted_nano, -coalesce(e.amount, 0) AS ledger_nano
     FROM billing_grant g
@@ -82,7 +84,7 @@ GRANTS = search(
 
 VOUCHERS = search(
     "vouchers",
-    "A voucher was used as often as it was redeemed, and each time its amount was granted to the redeemer.",
+    _("A voucher was used as often as it was redeemed, and each time the redeemer got its amount."),
     """
     SELECT v.id AS voucher, v.used, coalesce(r.redeemed, 0) AS redeemed, coalesce(r.wrong, 0) AS wrong_grants
     FROM billing_voucher v

@@ -46,6 +46,12 @@ app.conf.beat_schedule = {
         "schedule": crontab(hour="5", minute="23"),
         "options": {"expires": 3600},
     },
+    # Due once a night, at 03:17 UTC; the tries in between make up for one that was missed.
+    "check the books": {
+        "task": "billing.tasks.check_books",
+        "schedule": crontab(minute="7,17,27,37,47,57"),
+        "options": {"expires": 600},
+    },
     "detach old usage": {
         "task": "billing.tasks.detach_old_partitions",
         "schedule": crontab(hour="4", minute="17"),

@@ -91,6 +91,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _list("accounts_operatoralert", _("Alerts"), "notifications"),
                     _list("accounts_auditevent", _("Audit events"), "history"),
+                    _list("billing_booksreport", _("Books checks"), "rule"),
                     _list("billing_settlementbatch", _("Settlement batches"), "inventory_2"),
                 ],
             },

@@ -28,9 +28,11 @@ from accounts.services import (
 )
 from billing.adjustments import record_top_up
 from billing.archive import make_usage_partitions
+from billing.books import check_books
 from billing.contracts import TokenUsage
 from billing.models import (
     Adjustment,
+    BooksReport,
     Grant,
     Lease,
     LedgerAccount,
@@ -258,11 +260,18 @@ def operated(refund: Refund, redemption: VoucherRedemption, model: Model, alert:
 
 
 @pytest.fixture
-def rows(rollup: UsageRollup, lease: Lease, operated: None) -> dict[type[Any], Any]:
+def books_check(db: None) -> BooksReport:
+    report = check_books()
+    assert report is not None
+    return report
+
+
+@pytest.fixture
+def rows(rollup: UsageRollup, lease: Lease, operated: None, books_check: BooksReport) -> dict[type[Any], Any]:
     """One row of every class on the site."""
     managed = (AuditEvent, OperatorAlert, Organization, Reseller, User, Wallet, Grant, Lease, Channel, Model)
     found: dict[type[Any], Any] = {kind: rows_of(kind).first() for kind in managed}
-    plain = (Membership, APIKey, PriceVersion, SettlementBatch, UsageRecord, UsageRollup)
+    plain = (Membership, APIKey, PriceVersion, SettlementBatch, UsageRecord, UsageRollup, BooksReport)
     for kind in (*plain, *OF_OPERATORS):
         found[kind] = rows_of(kind).first()
     return found
