@@ -25,6 +25,7 @@ class Credit:
     deadline: float = 0.0
     generation: int = 0
     open_requests: int = 0
+    leases_asked: int = 0  # whose answers are still to come, whoever waits for them
     last_used: float = 0.0
     spend_per_s: float = 0.0
     spend_at: float = 0.0

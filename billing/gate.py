@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from uuid import uuid4
 
 import psycopg
@@ -295,7 +296,10 @@ class Gate:
             if purse.generation == generation:
                 purse.take_over(rows, asked_at, LEASE_S - LEASE_MARGIN_S)
 
-        rows = await self._writer.call(statement, *values, on_rows=take_over)
+        purse.leases_asked += 1
+        answer = self._writer.call(statement, *values, on_rows=take_over)
+        answer.add_done_callback(partial(_note_answer, purse))
+        rows = await asyncio.shield(answer)
         return (rows[0][0], rows[0][2]) if rows else (0, 0)
 
     async def _keep(self) -> None:
@@ -308,7 +312,8 @@ class Gate:
         now = self._clock()
         self._end_long_waits(now)
         for purse in self._purses():
-            if purse.open_requests == 0 and now - purse.last_used > IDLE_RETURN_S:
+            is_waited_for = purse.open_requests or purse.leases_asked
+            if not is_waited_for and now - purse.last_used > IDLE_RETURN_S:
                 if purse.has_lease():
                     self._return_lease(purse)
                 self._forget(purse)
@@ -336,8 +341,11 @@ class Gate:
     def _renew(self, now: float) -> asyncio.Future[Rows] | None:
         """Leases that this process knows of, and only where credit may still be spent; what else stands under
         its name (a grant whose answer was lost, a return that failed) must expire."""
+        budgets = self._renew_these(BudgetPurse, self._budgets.values(), now)
         wallets = self._renew_these(WalletPurse, self._credits.values(), now)
-        return self._renew_these(BudgetPurse, self._budgets.values(), now) or wallets
+        if wallets is not None:
+            wallets.add_done_callback(lambda done: self._note_renewal(now, done))
+        return wallets or budgets
 
     def _renew_these(
         self, kind: type[Purse], purses: Iterable[Purse], now: float
@@ -355,8 +363,12 @@ class Gate:
         renewal.add_done_callback(_log_failure("leases_not_renewed"))
         return renewal
 
+    def _note_renewal(self, now: float, done: asyncio.Future[Rows]) -> None:
+        """What failed is tried again at once. Renewing a single lease says nothing about the others."""
+        if not done.cancelled() and done.exception() is None:
+            self._renewed_at = now
+
     def _renewed(self, now: float, leased: Mapping[Purse, int], still_open: set[int]) -> None:
-        self._renewed_at = now
         for purse, generation in leased.items():
             if purse.generation != generation:
                 continue
@@ -381,6 +393,13 @@ def _held(purse: Purse) -> HeldBudget:
 
 def _free(purses: Sequence[Purse]) -> int:
     return min(purse.spendable for purse in purses)
+
+
+def _note_answer(purse: Purse, answer: asyncio.Future[Rows]) -> None:
+    """Also looks at the failure: whoever asked may have left."""
+    purse.leases_asked -= 1
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _tell_nobody(_kind: str, _subject: str) -> None:

@@ -126,3 +126,17 @@ def _wallet_after_its_debts(payer: Payer) -> Wallet:
     aggregate_batches()
     collect_debts()
     return payer.wallet
+
+
+async def test_a_notice_about_one_wallet_puts_off_nobody_elses_renewal(payer: Payer) -> None:
+    async with running() as gate:
+        gate.release(await gate.open_hold(demand(payer)))
+        before = gate._renewed_at
+        gate.wallet_changed(payer.organization.pk)
+        await gate._writer.call("SELECT 1")
+        assert gate._renewed_at == before
+        renewal = gate._renew(gate._clock())
+        assert renewal is not None
+        await renewal
+        await asyncio.sleep(0)
+        assert gate._renewed_at > before
