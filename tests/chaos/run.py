@@ -24,12 +24,16 @@ def run_chaos(*, seconds: float, seed: int) -> tuple[Figures, str]:
         evidence = gather(installation, customers, storm.asked)
         figures = reckon(installation, evidence, settled_after=settled_after)
         words = explain(installation, evidence) if figures.faults() else ""
-        wreaked = {
-            "blows": dict(sorted(havoc.blows.items())),
-            "restarts": havoc.restarts,
-            "spools_replayed": havoc.spools_replayed,
-        }
-        return replace(figures, **wreaked), words
+        return _with_havoc(figures, havoc), words
+
+
+def _with_havoc(figures: Figures, havoc: Havoc) -> Figures:
+    return replace(
+        figures,
+        blows=dict(sorted(havoc.blows.items())),
+        restarts=havoc.restarts,
+        spools_replayed=havoc.spools_replayed,
+    )
 
 
 def _let_loose(storm: Storm, havoc: Havoc) -> None:
