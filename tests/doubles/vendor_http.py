@@ -33,7 +33,7 @@ _OTHER_ERROR: tuple[str, str, str | None] = ("Error", "server_error", None)
 class Head(NamedTuple):
     """What matters of a request's head. `length` is the body's, in bytes; -1 when it comes in chunks.
 
-    `headers` are all of them, by lower-case name.
+    `headers` are all of them, by lower-case name. `query` is what follows the path's question mark.
     """
 
     method: str

@@ -128,23 +128,36 @@ def upstream_body(
     limit: int | None,
     drop: Collection[str] = (),
 ) -> bytes:
-    """The request as an OpenAI-compatible vendor gets it.
+    """The request as an OpenAI-compatible vendor gets it, of which nothing more is known.
 
-    Always written anew, never the customer's own bytes: in JSON with a key twice we read the last
-    one, and a vendor that reads the first would run another request than the one we priced.
     `limit` None sends no limit. `drop` names fields this vendor or model refuses.
     Raises InvalidRequest for a body that can be read but not written again.
     """
-    body = request.body
-    outgoing = {name: body[name] for name in body if name in _COPIED and body[name] is not None}
+    outgoing = forwarded_fields(request)
     outgoing["model"] = upstream_model
     if limit is not None:
         outgoing[limit_field] = limit
+    _discard(outgoing, drop)
+    return write_body(outgoing)
+
+
+def forwarded_fields(request: ChatRequest) -> dict[str, Any]:
+    """What of a request may go on to a vendor; model and limit are still to be set.
+
+    Always put together anew, never the customer's own bytes: in JSON with a key twice we read the last
+    one, and a vendor that reads the first would run another request than the one we priced.
+    """
+    body = request.body
+    outgoing = {name: body[name] for name in body if name in _COPIED and body[name] is not None}
     if request.stream:
         outgoing["stream_options"] = {"include_usage": True}
     if not body.get("tools"):
         _discard(outgoing, _MEANINGLESS_WITHOUT_TOOLS)
-    _discard(outgoing, drop)
+    return outgoing
+
+
+def write_body(outgoing: dict[str, Any]) -> bytes:
+    """Raises InvalidRequest for a body that can be read but not written again."""
     try:
         return orjson.dumps(outgoing)
     except orjson.JSONEncodeError:  # 254 levels can be written, 1,024 can be read

@@ -122,7 +122,7 @@ _END_USER: Mapping[str, Check] = {
 }
 
 # Well known extras of other vendors that cost nothing but tokens.
-_VENDOR_EXTRAS: Mapping[str, Check] = {
+VENDOR_EXTRAS: Mapping[str, Check] = {
     "enable_thinking": boolean,  # Qwen
     "thinking_budget": integer(0, MOST_OUTPUT_TOKENS),  # Qwen
     "vl_high_resolution_images": boolean,  # Qwen
@@ -146,8 +146,8 @@ _KEPT: Mapping[str, Check] = {
     "enable_search": _unpriced,  # Qwen
 }
 
-FIELDS: Mapping[str, Check] = {**_OPENAI, **_END_USER, **_VENDOR_EXTRAS, **_KEPT}
-FORWARDED = frozenset({*_OPENAI, *_END_USER, *_VENDOR_EXTRAS})
+FIELDS: Mapping[str, Check] = {**_OPENAI, **_END_USER, **VENDOR_EXTRAS, **_KEPT}
+FORWARDED = frozenset({*_OPENAI, *_END_USER, *VENDOR_EXTRAS})
 
 _BODY = record(FIELDS, required=("model", "messages"))
 
