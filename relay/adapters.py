@@ -11,7 +11,6 @@ from billing.contracts import TokenUsage
 from relay.capabilities import ModelTraits
 from relay.contracts import AnswerFrame, ChatAnswer, ChatRequest, ReportedUsage, UpstreamRequest
 from relay.errors import RelayError
-from relay.protocols.openai_chat.request import upstream_body
 from relay.protocols.openai_chat.response import translate_response
 from relay.protocols.openai_chat.stream import ChatStreamTranslator
 from relay.vendors import anthropic, openai_shaped
@@ -84,23 +83,28 @@ class Adapter(Protocol):
 
 
 class OpenAIShaped:
-    """OpenAI itself and everybody with the same endpoint."""
+    """OpenAI itself and everybody with the same endpoint; how they differ is data."""
 
-    traits = ModelTraits()
     remembers = False
-    added_tokens = 0
+    added_tokens = 128
+
+    def __init__(self, vendor: str) -> None:
+        self._vendor = vendor
+        self._dialect = openai_shaped.DIALECTS[vendor]
+        self.traits = self._dialect.traits
 
     def build(self, asked: Asked) -> UpstreamRequest:
-        body = upstream_body(
+        return openai_shaped.build_request(
             asked.chat,
             upstream_model=asked.upstream_model,
-            limit_field=asked.traits.max_tokens_field,
-            limit=asked.limit,
+            traits=asked.traits,
+            max_output_tokens=asked.limit,
+            user_id=asked.user_id,
+            dialect=self._dialect,
         )
-        return UpstreamRequest(path=openai_shaped.PATH, body=body)
 
     def headers(self, api_key: str) -> HeaderPairs:
-        return openai_shaped.request_headers(api_key)
+        return openai_shaped.request_headers(api_key, self._vendor)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> RelayError:
         return openai_shaped.vendor_refusal(status, headers, body)
@@ -156,9 +160,8 @@ class Anthropic:
         return anthropic.AnswerCollector(frame)
 
 
-_OPENAI_SHAPED = OpenAIShaped()
 ADAPTERS: Mapping[str, Adapter] = {
-    **dict.fromkeys(("openai", "deepseek", "xai", "qwen", "llama", "compatible"), _OPENAI_SHAPED),
+    **{vendor: OpenAIShaped(vendor) for vendor in openai_shaped.DIALECTS},
     "anthropic": Anthropic(),
 }
 

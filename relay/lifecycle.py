@@ -28,7 +28,9 @@ def check_model_lists() -> int:
 
     A list that cannot be had says nothing about models: it is logged, and tomorrow is another day.
     """
-    channels = list(Channel.objects.filter(is_enabled=True, sealed_api_keys__isnull=False))
+    # Azure's list has models, its routes have deployments, which customers of Azure name as they like.
+    asked = Channel.objects.filter(is_enabled=True, sealed_api_keys__isnull=False)
+    channels = list(asked.exclude(vendor=Vendor.AZURE))
     routes = _routes(channels)
     lists = asyncio.run(_fetch_all([channel for channel in channels if routes[channel.pk]]))
     findings = 0
@@ -82,7 +84,7 @@ def _headers(channel: Channel) -> HeaderPairs:
         Vendor.ANTHROPIC: (("x-api-key", key), ("anthropic-version", "2023-06-01")),
         Vendor.GEMINI: (("x-goog-api-key", key),),
     }
-    return own.get(Vendor(channel.vendor)) or request_headers(key)
+    return own.get(Vendor(channel.vendor)) or request_headers(key, channel.vendor)
 
 
 def _tell(channel: Channel, finding: Finding) -> None:

@@ -10,12 +10,14 @@ KEY_SEPARATOR = b"\n"
 
 class Vendor(models.TextChoices):
     OPENAI = "openai", "OpenAI"
+    AZURE = "azure", "Azure OpenAI"
     ANTHROPIC = "anthropic", "Anthropic"
     GEMINI = "gemini", "Google Gemini"
     DEEPSEEK = "deepseek", "DeepSeek"
     XAI = "xai", "xAI"
     QWEN = "qwen", "Qwen"
     LLAMA = "llama", "Llama"
+    OPENROUTER = "openrouter", "OpenRouter"
     COMPATIBLE = "compatible", _("OpenAI-compatible")
 
 

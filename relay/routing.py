@@ -20,6 +20,13 @@ class Target:
     timeout_first_token_s: float
     traits: ModelTraits = field(default=ModelTraits(), repr=False)
 
+    def url(self, path: str) -> str:
+        """A base URL may end in a query (`?api-version=…`), which belongs behind the path."""
+        base, mark, query = self.base_url.partition("?")
+        if not mark:
+            return base + path
+        return f"{base}{path}{'&' if '?' in path else '?'}{query}"
+
     def __repr__(self) -> str:
         return f"Target({self.channel}, {self.upstream_model})"
 

@@ -80,7 +80,7 @@ async def send_upstream(
     """Send `request`; returns once the vendor has accepted it. Raises RelayError otherwise."""
     try:
         response = await client.post(
-            target.base_url + request.path, adapter.headers(target.api_keys[0]), request.body
+            target.url(request.path), adapter.headers(target.api_keys[0]), request.body
         )
     except (UpstreamNotReached, UpstreamBroken) as error:
         raise _failure(error) from error

@@ -43,7 +43,18 @@ __all__ = [
 
 DEFAULT_CATALOG = Path(__file__).with_name("default.toml")
 
-VENDORS = ("openai", "anthropic", "gemini", "deepseek", "xai", "qwen", "llama", "compatible")
+VENDORS = (
+    "openai",
+    "azure",
+    "anthropic",
+    "gemini",
+    "deepseek",
+    "xai",
+    "qwen",
+    "llama",
+    "openrouter",
+    "compatible",
+)
 TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 CREDENTIAL_KEYS = ("api_key", "api_keys", "api_key_env")
 
