@@ -222,7 +222,7 @@ SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type":
         ("deepseek", {"messages": LOOP}, "must be passed back"),
         ("xai", {"presence_penalty": 0.5}, "presencePenalty"),
         ("xai", {"stop": ["x"]}, "not supported on this model: stop"),
-        ("xai", {"reasoning_effort": "low"}, "reasoningEffort"),
+        ("xai", {"model": "grok-4", "reasoning_effort": "low"}, "reasoningEffort"),
         ("xai", {"messages": [{"role": "system", "content": "x", "name": "a"}, *HELLO]}, "can have a name"),
         ("xai", {"tools": [TOOL]}, "strict"),
         ("qwen", {"messages": DEVELOPER}, "developer is not one of"),

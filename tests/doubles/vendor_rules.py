@@ -147,8 +147,7 @@ def xai_reasoning_model(fields: Fields) -> Mistake | None:
 
 
 def xai_effort(fields: Fields) -> Mistake | None:
-    takes = fields.get("model", "").startswith(("grok-4.3", "grok-4.7"))
-    if fields.get("reasoning_effort") is not None and not takes:
+    if fields.get("reasoning_effort") is not None and fields.get("model") in {"grok-3", "grok-4"}:
         return Mistake("Argument not supported on this model: reasoningEffort")
     return None
 
