@@ -76,9 +76,17 @@ class Havoc:
         if kind == "postgres":
             self._strike_postgres(dice)
             return
-        found = sorted(pid for pid, words in self.installation.processes().items() if WORDS[kind] in words)
-        if found and _send(dice.choice(found), signal.SIGKILL):
-            self.blows[kind] += 1
+        self.blows[kind] += _send(dice.choice(self._living(kind)), signal.SIGKILL)
+
+    def _living(self, kind: str) -> list[int]:
+        """At least one: who was struck a moment ago may still be on its way back."""
+        until = time.monotonic() + RESTART_SECONDS
+        while time.monotonic() < until:
+            processes = self.installation.processes()
+            if found := sorted(pid for pid, words in processes.items() if WORDS[kind] in words):
+                return found
+            time.sleep(0.05)
+        raise TimeoutError(f"{kind} did not come back")
 
     def _strike_postgres(self, dice: random.Random) -> None:
         self.blows["postgres"] += _send(self._postmaster(), dice.choice(POSTGRES_SIGNALS))
