@@ -4,7 +4,7 @@ A vendor that speaks OpenAI's chat protocol needs no code of its own, only a nam
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from billing.contracts import TokenUsage
@@ -13,8 +13,9 @@ from relay.contracts import AnswerFrame, ChatAnswer, ChatRequest, ReportedUsage,
 from relay.errors import RelayError
 from relay.protocols.openai_chat.response import translate_response
 from relay.protocols.openai_chat.stream import ChatStreamTranslator
-from relay.vendors import anthropic, openai_shaped
+from relay.vendors import anthropic, gemini, openai_shaped
 
+GEMINI_API = "/v1beta"  # a channel's base URL is the bare host
 HeaderPairs = tuple[tuple[str, str], ...]
 
 
@@ -160,9 +161,42 @@ class Anthropic:
         return anthropic.AnswerCollector(frame)
 
 
+class Gemini:
+    traits = gemini.DEFAULT_TRAITS
+    remembers = True
+    added_tokens = 256
+
+    def build(self, asked: Asked) -> UpstreamRequest:
+        request = gemini.build_request(
+            asked.chat,
+            upstream_model=asked.upstream_model,
+            traits=asked.traits,
+            max_output_tokens=asked.limit,
+            memory=asked.memory,
+            user_id=asked.user_id,
+        )
+        return replace(request, path=GEMINI_API + request.path)
+
+    def headers(self, api_key: str) -> HeaderPairs:
+        return gemini.headers(api_key)
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> RelayError:
+        return gemini.refusal(status, headers, body)
+
+    def translate(self, payload: bytes, frame: AnswerFrame) -> ChatAnswer:
+        return gemini.translate_answer(payload, frame)
+
+    def stream(self, frame: AnswerFrame, *, include_usage: bool) -> StreamTranslator:
+        return gemini.GeminiStreamTranslator(frame, include_usage=include_usage)
+
+    def collector(self, frame: AnswerFrame) -> Collector:
+        raise NotImplementedError("a whole answer is asked for as one")
+
+
 ADAPTERS: Mapping[str, Adapter] = {
     **{vendor: OpenAIShaped(vendor) for vendor in openai_shaped.DIALECTS},
     "anthropic": Anthropic(),
+    "gemini": Gemini(),
 }
 
 

@@ -266,7 +266,7 @@ class TestChannel:
 
     def test_an_unknown_vendor_is_answered_with_the_known_ones(self) -> None:
         error = refusal_of(CHANNEL.replace('"openai"', '"acme"'))
-        assert "one of openai, anthropic, gemini" in error.message
+        assert "one of openai, azure, anthropic, gemini" in error.message
 
     def test_an_unknown_key_is_refused(self) -> None:
         error = refusal_of(CHANNEL + "timeout = 30")
