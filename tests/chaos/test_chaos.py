@@ -1,4 +1,4 @@
-"""Fifty seconds of chaos: whatever was killed, what customers paid is what vendors served, to the nano-dollar."""
+"""Less than a minute of chaos: what customers paid is what vendors served, to the nano-dollar, whatever died."""
 
 import pytest
 
