@@ -1,4 +1,4 @@
-"""Less than a minute of chaos: what customers paid is what vendors served, to the nano-dollar, whatever died."""
+"""A minute of chaos: what customers paid is what vendors served, to the nano-dollar, whatever died."""
 
 import pytest
 
