@@ -30,9 +30,8 @@ def translate_answer(payload: bytes, frame: AnswerFrame) -> ChatAnswer:
     """Raises RelayError for anything that is no answer."""
     reader = AnswerReader(frame)
     choices: dict[int, _Choice] = {}
-    objects = read_objects(payload)
-    for raw in objects:
-        for event in reader.take(raw, payload if len(objects) == 1 else orjson.dumps(raw)):
+    for raw, written in read_objects(payload):
+        for event in reader.take(raw, written):
             choices.setdefault(event.choice, _Choice()).add(event)
     if not choices:
         raise UpstreamFailed("The model's vendor sent no answer.")

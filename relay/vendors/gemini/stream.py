@@ -15,12 +15,13 @@ from relay.endings import BYTES_PER_TOKEN
 from relay.errors import RelayError, UpstreamFailed
 from relay.protocols.openai_chat.writer import ChunkWriter
 from relay.vendors.gemini.answers import AnswerReader
+from relay.vendors.gemini.array import JsonArraySplitter
 from relay.vendors.gemini.usage import read_service_tier, read_usage
 from relay.vendors.shared.exact_json import UNREADABLE
 
 
-def read_objects(payload: bytes) -> list[dict[str, Any]]:
-    """The objects of one payload: one as a rule, several where the vendor wrote an array.
+def read_objects(payload: bytes) -> list[tuple[dict[str, Any], bytes]]:
+    """The objects of one payload, each with its own bytes: several where the vendor wrote an array.
 
     Raises UpstreamFailed for what is neither.
     """
@@ -31,10 +32,10 @@ def read_objects(payload: bytes) -> list[dict[str, Any]]:
             return []
         raise UpstreamFailed(UNREADABLE) from None
     if type(parsed) is dict:
-        return [parsed]
-    if type(parsed) is list and all(type(each) is dict for each in parsed):
-        return parsed
-    raise UpstreamFailed(UNREADABLE)
+        return [(parsed, payload)]
+    if type(parsed) is not list or not all(type(each) is dict for each in parsed):
+        raise UpstreamFailed(UNREADABLE)
+    return list(zip(parsed, JsonArraySplitter(limit=len(payload)).feed(payload), strict=True))
 
 
 class GeminiStreamTranslator:
@@ -110,10 +111,9 @@ class GeminiStreamTranslator:
         if self.done:
             return None
         out: list[bytes] = []
-        objects = read_objects(payload)
-        for raw in objects:
+        for raw, written in read_objects(payload):
             try:
-                self._take(raw, payload if len(objects) == 1 else orjson.dumps(raw), out)
+                self._take(raw, written, out)
             except RelayError as failure:
                 if not out:
                     raise

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
+from relay.capabilities import read_traits
 from relay.errors import InvalidRequest
 from relay.vendors.gemini.signatures import NO_SIGNATURE
 from tests.doubles.gemini_rules import sign
@@ -261,8 +262,7 @@ def test_every_step_of_a_loop_gets_its_own() -> None:
 def test_signatures_the_vendor_refused_are_left_out_the_second_time() -> None:
     loop = [USER, calls("c1"), result("c1")]
     assert signatures(loop, memory=KEPT, sends_thoughts=False) == [NO_SIGNATURE]
-    older = replace(TRAITS[PRO_2_5])
-    assert signatures(loop, model=PRO_2_5, traits=older, memory=KEPT, sends_thoughts=False) == [None]
+    assert signatures(loop, model=PRO_2_5, memory=KEPT, sends_thoughts=False) == [None]
 
 
 @pytest.mark.parametrize("entry", [None, 7, {}, {"signature": 7, "model": PRO_3_1}, {"model": PRO_3_1}])
@@ -340,7 +340,7 @@ def test_sound() -> None:
     ],
 )
 def test_kinds_the_model_does_not_take(trait: str, part: dict[str, Any]) -> None:
-    traits = replace(TRAITS[FLASH_2_0], **{trait: False})
+    traits = read_traits({trait: False}, TRAITS[FLASH_2_0])
     error = refused([{"role": "user", "content": [part]}], model=FLASH_2_0, traits=traits)
     assert (error.param, error.wire_code) == ("messages[0].content[0]", "unsupported_value")
 
