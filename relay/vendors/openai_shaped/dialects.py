@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from relay.capabilities import EFFORTS, ModelTraits
+from relay.protocols.openai_chat.validation import VENDOR_EXTRAS
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -29,7 +30,7 @@ class Toggle:
     must_be_off_unless_streamed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Dialect:
     """`extras` are fields beside OpenAI's that the vendor takes, `lacks` those of OpenAI's whose loss changes
     nothing that was asked for. `ranges` are what numbers are brought into."""
@@ -53,6 +54,11 @@ class Dialect:
     custom_tools: bool = False
     functions: bool = False  # the deprecated form of tools
     audio_out: bool = False
+    lost: frozenset[str] = field(init=False)
+    """All the fields that must not reach the vendor, of OpenAI's and of others'."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lost", self.lacks | (VENDOR_EXTRAS.keys() - self.extras))
 
 
 _OPENAI_TRAITS = ModelTraits(

@@ -17,34 +17,35 @@ _CALL_FIELDS = frozenset({"id", "type", "function", "custom"})
 _BREAKPOINTS = frozenset({"cache_control", "prompt_cache_breakpoint"})
 _LOST_THOUGHT = " "  # what a vendor accepts in the place of thoughts that the client did not keep
 _MAY_BE_NULL = "content"
+_UNDERSTOOD = frozenset({"user", "assistant", "system"})
+_UNDERSTOOD_AT_OPENAI = _UNDERSTOOD | {"developer"}
 
 
 class MessageReader:
     """`wants_thoughts`: the model is about to think, and earlier thoughts belong beside their tool calls."""
 
-    __slots__ = ("_dialect", "_known", "_part_fields", "_wants_thoughts", "dropped_names")
+    __slots__ = ("_dialect", "_wants_thoughts", "dropped_names")
 
     def __init__(self, dialect: Dialect, *, wants_thoughts: bool) -> None:
         self._dialect = dialect
         self._wants_thoughts = wants_thoughts
-        self._known = _KNOWN
-        if dialect.refusals:
-            self._known |= {"refusal"}
-        if wants_thoughts:
-            self._known |= {"reasoning_content"}
-        self._part_fields = _PART_FIELDS | _BREAKPOINTS if dialect.cache_control else _PART_FIELDS
         self.dropped_names = False
 
     def read(self, messages: list[Message]) -> list[Message]:
-        return [self._read(message) for message in messages]
+        """Nearly every message is a role and a text, and goes on as it is."""
+        understood = _UNDERSTOOD_AT_OPENAI if self._dialect.developer_role else _UNDERSTOOD
+        return [
+            message
+            if len(message) == 2 and message["role"] in understood and type(message.get("content")) is str
+            else self._read(message)
+            for message in messages
+        ]
 
     def _read(self, message: Message) -> Message:
-        if type(message.get("content")) is str and self._is_plain(message):
-            return message
         known = {
             name: value
             for name, value in message.items()
-            if name in self._known and (value is not None or name == _MAY_BE_NULL)
+            if self._is_known(name) and (value is not None or name == _MAY_BE_NULL)
         }
         if "content" in known:
             known["content"] = self._content(known["content"])
@@ -53,11 +54,10 @@ class MessageReader:
             self._fit_assistant(known, message)
         return known
 
-    def _is_plain(self, message: Message) -> bool:
-        """A role and a text: nearly every message."""
-        if len(message) != 2:
-            return False
-        return message["role"] != "developer" or self._dialect.developer_role
+    def _is_known(self, name: str) -> bool:
+        if name == "refusal":
+            return self._dialect.refusals
+        return name in _KNOWN or (name == "reasoning_content" and self._wants_thoughts)
 
     def _fit_role(self, known: Message) -> None:
         if known["role"] == "developer" and not self._dialect.developer_role:
@@ -85,9 +85,10 @@ class MessageReader:
     def _part(self, part: Mapping[str, Any]) -> Mapping[str, Any]:
         if part["type"] == "refusal" and not self._dialect.refusals:
             return {"type": "text", "text": part["refusal"]}
-        if part.keys() <= self._part_fields:
+        fields = _PART_FIELDS | _BREAKPOINTS if self._dialect.cache_control else _PART_FIELDS
+        if part.keys() <= fields:
             return part
-        return {name: value for name, value in part.items() if name in self._part_fields}
+        return {name: value for name, value in part.items() if name in fields}
 
 
 def _text_of(part: Mapping[str, Any]) -> str | None:

@@ -12,7 +12,6 @@ import orjson
 from relay.capabilities import ModelTraits, nearest_effort
 from relay.contracts import ChatRequest, UpstreamRequest
 from relay.protocols.openai_chat.request import forwarded_fields, write_body
-from relay.protocols.openai_chat.validation import VENDOR_EXTRAS
 from relay.vendors.openai_shaped.dialects import Dialect
 from relay.vendors.openai_shaped.messages import MessageReader, with_instruction
 from relay.vendors.openai_shaped.unsupported import refuse_unsupported
@@ -87,8 +86,8 @@ class _Build:
 
     def drop_what_is_lacking(self) -> None:
         traits, dialect = self._traits, self._dialect
-        self._drop(*(name for name in self.out if name in VENDOR_EXTRAS and name not in dialect.extras))
-        self._drop(*(name for name in self.out if name in dialect.lacks))
+        if lost := dialect.lost & self.out.keys():
+            self._drop(*sorted(lost))
         if not traits.penalties:
             self._drop("presence_penalty", "frequency_penalty")
         if not traits.seed:
