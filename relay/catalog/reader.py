@@ -45,13 +45,13 @@ DEFAULT_CATALOG = Path(__file__).with_name("default.toml")
 
 VENDORS = (
     "openai",
+    "azure",
     "anthropic",
     "gemini",
     "deepseek",
     "xai",
     "qwen",
     "llama",
-    "azure",
     "openrouter",
     "compatible",
 )
