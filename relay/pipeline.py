@@ -26,7 +26,14 @@ from billing.contracts import (
     TierNotPriced,
 )
 from relay.adapters import ADAPTERS, Adapter, Asked, calls_answered, frame_of
-from relay.contracts import AnswerFrame, ChatAnswer, ChatRequest, ReportedUsage, UpstreamRequest
+from relay.contracts import (
+    NO_ATTACHMENTS,
+    AnswerFrame,
+    ChatAnswer,
+    ChatRequest,
+    ReportedUsage,
+    UpstreamRequest,
+)
 from relay.endings import UsageBounds, ending_of
 from relay.errors import (
     InsufficientQuota,
@@ -37,9 +44,10 @@ from relay.errors import (
 )
 from relay.exchange import Exchange, completion_name
 from relay.offers import Offer, model_not_found
+from relay.protocols.openai_chat.media import inline_media, remote_parts
 from relay.protocols.openai_chat.request import parse_request, prompt_token_bound
 from relay.protocols.openai_chat.response import add_usage, with_usage
-from relay.routing import choose_target
+from relay.routing import Target, choose_target
 from relay.runtime import Relay
 from relay.sse import SSEOverflow, SSESplitter
 from relay.stream import ChatStream
@@ -62,6 +70,7 @@ async def complete_chat(relay: Relay, principal: Principal, request_id: UUID, bo
     offer = relay.offers.find(chat.model)
     target = choose_target(offer.targets, random.random())  # noqa: S311 - a share of traffic, no secret
     adapter = ADAPTERS[target.vendor]
+    chat = await _with_media(relay, chat, target)
     memory = await _recall(relay, adapter, principal, chat)
     added = adapter.added_tokens + sum(len(str(thought)) for thought in memory.values())
     hold = await _hold(relay, _demand(principal, request_id, chat, offer, added_tokens=added))
@@ -91,6 +100,14 @@ def _headers(offer: Offer, request: UpstreamRequest) -> dict[str, str]:
             f"{until}; successor={offer.successor}" if offer.successor else until
         )
     return headers
+
+
+async def _with_media(relay: Relay, chat: ChatRequest, target: Target) -> ChatRequest:
+    """What lies elsewhere and the vendor does not fetch is put in. Raises InvalidRequest where that fails."""
+    if chat.attachments is NO_ATTACHMENTS or not (parts := remote_parts(chat, target.traits)):
+        return chat
+    fetched = await relay.media.fetch_media(parts)
+    return inline_media(chat, {url: media.data_url for url, media in fetched.items()})
 
 
 async def _recall(

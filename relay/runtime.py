@@ -15,6 +15,7 @@ from accounts.contracts import Principal
 from billing.gate import Gate
 from common.broadcast import announce, listen
 from common.database import read_in_thread
+from relay.media import MediaFetcher
 from relay.memory import ThoughtMemory
 from relay.offers import Offer, OfferBook, load_offer_book
 from relay.routing import Target
@@ -37,6 +38,7 @@ class Relay:
         self.gate = Gate()
         self.upstream = UpstreamClient()
         self.memory = ThoughtMemory()
+        self.media = MediaFetcher()
         self._seen_models: set[tuple[str, str]] = set()
         self.offers = OfferBook({}, {})
         self._stale = asyncio.Event()
@@ -62,6 +64,7 @@ class Relay:
         await self.gate.stop()
         await self.upstream.aclose()
         await self.memory.aclose()
+        self.media.close()
 
     async def remember(self, organization_id: int, entries: Mapping[str, Any]) -> None:
         """What a model thought beside its tool calls, for the request that answers them."""

@@ -122,3 +122,16 @@ def test_an_error_of_the_vendor_is_told_in_openais_shape_and_costs_nothing(
     with pytest.raises(openai.InternalServerError):
         client.with_options(max_retries=0).chat.completions.create(**tell)
     assert google.balance().posted == before
+
+
+def test_an_image_that_only_we_could_reach_is_not_fetched(client: OpenAI, google: Customer) -> None:
+    """Gemini takes images inline only, so we would have to ask for it."""
+    inside = f"{google.installation.url}/static/img/favicon.svg"
+    content: list[Any] = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": inside}},
+    ]
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": content}])
+    assert caught.value.code == "invalid_image_url"
+    assert caught.value.param == "messages[0].content[1].image_url.url"
