@@ -17,9 +17,24 @@ def main_thread_seconds(pid: int) -> float:
     return _cpu_of(_PROC / str(pid) / "task" / str(pid) / "stat")
 
 
+def buried_seconds(pid: int) -> float:
+    """Of the children it has waited for, and theirs."""
+    fields = _fields(_PROC / str(pid) / "stat")
+    return (int(fields[13]) + int(fields[14])) / _TICKS
+
+
+def parent(pid: int) -> int:
+    return int(_fields(_PROC / str(pid) / "stat")[1])
+
+
 def _cpu_of(stat: Path) -> float:
-    fields = stat.read_text().rsplit(")", 1)[1].split()  # the name before may hold anything
+    fields = _fields(stat)
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _fields(stat: Path) -> list[str]:
+    """After the name, which may hold anything."""
+    return stat.read_text().rsplit(")", 1)[1].split()
 
 
 def memory_mb(pid: int, field: str) -> float:
