@@ -58,11 +58,20 @@ class TestPlain:
         assert answer.usage.completion_tokens == 5
 
     def test_a_limit_is_called_what_the_model_understands(self, client: OpenAI, customer: Customer) -> None:
-        ask(client, model="thinker", tell={"chunks": 50}, max_tokens=5, user="limit-field")
+        ask(client, model="thinker", tell={"chunks": 50}, max_tokens=37)
         vendor = customer.installation.vendor
-        [served] = [one for one in vendor.records() if one["request"].get("user") == "limit-field"]
-        assert served["request"].get("max_completion_tokens") == 5
+        [served] = [one for one in vendor.records() if one["request"].get("max_completion_tokens") == 37]
         assert "max_tokens" not in served["request"]
+
+    def test_an_end_user_is_told_apart_but_not_named(self, client: OpenAI, customer: Customer) -> None:
+        for user in ("ann@example.com", "bob@example.com", "ann@example.com"):
+            ask(client, tell={"chunks": 1}, max_tokens=41, user=user)
+        records = customer.installation.vendor.records()
+        asked = [one["request"] for one in records if one["request"].get("max_tokens") == 41]
+        told = [one["safety_identifier"] for one in asked]
+        assert told[0] == told[2] != told[1]
+        assert all(len(name) == 64 for name in told)
+        assert not any("user" in one for one in asked)
 
     def test_tool_calls_arrive_whole(self, client: OpenAI) -> None:
         answer = ask(client, tell={"tool_calls": WEATHER}, tools=[TOOL])
