@@ -2,9 +2,9 @@
 
     python tests/doubles/gemini_double.py --port 0 --log FILE
 
-It serves `/v1beta/models/{model}:generateContent`, `:streamGenerateContent` (events with `?alt=sse`, else a
-growing array), `:countTokens` and `/v1beta/models`, and like the other doubles `GET /__stats__` and
-`POST /__reset__`. Its first line on stdout is `{"port": N}`.
+Under `/v1beta` and `/v1` it serves `/models/{model}:generateContent`, `:streamGenerateContent` (events with
+`?alt=sse`, else a growing array), `:countTokens` and `/models`, and like the other doubles `GET /__stats__`
+and `POST /__reset__`. Its first line on stdout is `{"port": N}`.
 
 A request that the real vendor refuses (`gemini_rules.py`) gets the vendor's error; so does a key that ends
 in `-wrong`. Otherwise the last content's text may say what to answer: see Directive in `gemini_script.py`.
@@ -41,6 +41,7 @@ from tests.doubles.gemini_events import (
     stream_head,
     whole_answer,
 )
+from tests.doubles.gemini_names import in_camel_case
 from tests.doubles.gemini_rules import FAMILIES, check_request, family_of
 from tests.doubles.gemini_script import (
     DEFAULT_PROMPT_TOKENS,
@@ -54,7 +55,7 @@ from tests.doubles.vendor import Answer, Connection, Double, _open_listener, rea
 from tests.doubles.vendor_http import END_OF_HEAD, LAST_CHUNK, Request, render_chunk
 from tests.doubles.vendor_plan import Plan, _split_writes
 
-_METHOD = re.compile(r"/v1beta/models/([^/:]+):(generateContent|streamGenerateContent|countTokens)")
+_METHOD = re.compile(r"/v1(?:beta)?/models/([^/:]+):(generateContent|streamGenerateContent|countTokens)")
 _PLACES = ("before_headers", "after_headers", "after_chunks", "in_usage")
 _MODELS = {
     "models": [
@@ -87,7 +88,7 @@ class GenerateConnection(Connection):
     def _describe(self, method: str, path: str) -> tuple[int, bytes]:
         if method == "POST" and path.endswith(":countTokens"):
             return 200, orjson.dumps({"totalTokens": DEFAULT_PROMPT_TOKENS})
-        if (method, path) == ("GET", "/v1beta/models"):
+        if method == "GET" and path in ("/v1/models", "/v1beta/models"):
             return 200, orjson.dumps(_MODELS)
         if path.startswith("/__"):
             return super()._describe(method, path)
@@ -137,7 +138,7 @@ def _judge(request: Request, model: str) -> tuple[dict[str, Any] | None, Any]:
     if stranger is not None:
         return stranger, None
     try:
-        body = orjson.loads(request.body)
+        body = in_camel_case(orjson.loads(request.body))
     except orjson.JSONDecodeError:
         return error_object(400, "Invalid JSON payload received. Unexpected token."), None
     try:

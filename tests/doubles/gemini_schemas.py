@@ -35,6 +35,7 @@ def check_schema(schema: Any, where: str) -> None:
             f"Invalid JSON payload received. Unknown name \"{name}\" at '{where}': Cannot find field.",
         )
     kind = schema.get("type")
+    kind = kind.lower() if isinstance(kind, str) else kind  # the API takes both
     if "anyOf" not in schema:
         need(isinstance(kind, str), f"* GenerateContentRequest.{where}.type: schema type should be specified")
         need(kind in _TYPES, f"Invalid value at '{where}.type'")
@@ -55,7 +56,7 @@ def check_schema(schema: Any, where: str) -> None:
 def _check_enum(schema: Mapping[str, Any], where: str) -> None:
     if "enum" not in schema:
         return
-    need(schema.get("type") == "string", f"* {where}.enum: only allowed for STRING type")
+    need(str(schema.get("type")).lower() == "string", f"* {where}.enum: only allowed for STRING type")
     for value in schema["enum"]:
         need(isinstance(value, str) and value, f"Invalid value at '{where}.enum' (TYPE_STRING), {value}")
 

@@ -270,9 +270,16 @@ REQUEST: dict[str, Any] = {
 }  # fmt: skip
 
 
+_RARE = ("n", "logprobs", "top_logprobs", "tool_choice")  # refused by most models, or without tools
+
+
 def _slimmed(request: dict[str, Any], dice: random.Random) -> dict[str, Any]:
     """Without some of its parts, so that less gets in the way of the rest."""
-    kept = {key: each for key, each in request.items() if key in ("model", "messages") or dice.random() < 0.5}
+    kept = {
+        key: each
+        for key, each in request.items()
+        if key in ("model", "messages") or dice.random() < (0.1 if key in _RARE else 0.5)
+    }
     start = dice.randrange(4)
     return {**kept, "messages": request["messages"][start : start + dice.randrange(1, 12)]}
 
@@ -309,7 +316,7 @@ def test_whatever_we_let_through_the_vendor_takes(seed: int) -> None:
             taken += 1
             problem = check_request(model, orjson.loads(body))
             assert problem is None or _is_the_customers(problem), (problem, model, raw)
-    assert taken > ROUNDS // 20
+    assert taken > ROUNDS // 10
 
 
 def _is_the_customers(problem: str) -> bool:
