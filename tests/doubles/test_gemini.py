@@ -139,7 +139,7 @@ HELLO = {"contents": [{"role": "user", "parts": [{"text": "x"}]}]}
     [
         ({}, "contents is not specified"),
         ({"contents": [{"role": "user", "parts": []}]}, "must not be empty"),
-        ({**HELLO, "max_tokens": 5}, 'Unknown name "max_tokens"'),
+        ({**HELLO, "max_tokens": 5}, 'Unknown name "maxTokens"'),
         ({**HELLO, "generationConfig": {"temperature": 3}}, "temperature"),
         ({**HELLO, "generationConfig": {"candidateCount": 2}}, "Multiple candidates"),
         ({**HELLO, "generationConfig": {"stopSequences": list("abcdef")}}, "stop_sequences"),
