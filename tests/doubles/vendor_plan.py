@@ -31,6 +31,7 @@ LOGGED_FIELDS = (
     "max_completion_tokens",
     "n",
     "user",
+    "safety_identifier",
     "temperature",
     "stop",
 )
