@@ -7,6 +7,7 @@ ends with STOP also when it called; the end may come in a later event with nothi
 from collections.abc import Mapping
 from typing import Any
 
+from billing.contracts import TokenUsage
 from relay.contracts import (
     Annotation,
     AnswerFrame,
@@ -14,6 +15,7 @@ from relay.contracts import (
     Finish,
     ReasoningDelta,
     RefusalDelta,
+    ReportedUsage,
     TextDelta,
     ToolCallStart,
 )
@@ -22,7 +24,7 @@ from relay.protocols.openai_chat.content import make_call_id, utf8_length
 from relay.vendors.gemini.errors import stream_failure
 from relay.vendors.gemini.logprobs import read_logprobs
 from relay.vendors.gemini.signatures import for_client, for_memory
-from relay.vendors.gemini.usage import merge_usage
+from relay.vendors.gemini.usage import merge_usage, read_usage
 from relay.vendors.shared.exact_json import has_inexact_numbers, read_exactly, write_json
 from relay.vendors.shared.json_text import JsonText
 
@@ -78,6 +80,11 @@ class AnswerReader:
     def held_bytes(self) -> int:
         """UTF-8 bytes of text that is held back for a JSON that may come."""
         return sum(utf8_length(each.json.held) for each in self._candidates.values() if each.json)
+
+    def report(self) -> ReportedUsage | None:
+        """What was used so far. A blocked prompt that the vendor did not count costs nothing."""
+        report = read_usage(self.usage)
+        return ReportedUsage(TokenUsage(), clamped=False) if report is None and self.is_blocked else report
 
     def take(self, raw: Mapping[str, Any], payload: bytes) -> list[ChatEvent]:
         """`payload` is what `raw` was read from. Raises RelayError for reported errors and broken answers."""

@@ -30,8 +30,14 @@ _NOTHING: dict[str, Any] = {}
 _KEY_TROUBLE = frozenset({401, 402, 403})
 _OF_THE_REQUEST = frozenset({400, 413, 422})
 _OUR_ACCOUNT = re.compile(
-    r"api.?key (not valid|expired|not found)|valid api key|location is not supported|billing|prepa(y|id)"
-    r"|credits? (balance|are|is) |has not been used in project|service_disabled|consumer_suspended",
+    r"api.?key (not valid|expired|not found)|valid api key|location is not supported"
+    r"|has not been used in project|service_disabled|consumer_suspended",
+    re.IGNORECASE,
+)
+# A mere rate mentions "plan and billing details" too.
+_UNPAID = re.compile(
+    r"prepa(y|id)|credits? (balance|are|is) |billing (account )?(is |has been )?(disabled|closed|not )"
+    r"|(enable|requires?) billing|spend(ing)? (cap|limit)",
     re.IGNORECASE,
 )
 _OUR_REASONS = frozenset(
@@ -137,13 +143,12 @@ def _classify(status: int, details: Mapping[str, Any]) -> RetryClass:
 
 
 def _is_about_us(details: Mapping[str, Any]) -> bool:
-    """A key, a region, an unpaid bill: of which a 429 mentions billing also where it is but a rate."""
+    """A key, a region, an unpaid bill."""
     if any(each.get("reason") in _OUR_REASONS for each in _infos(details, "ErrorInfo")):
         return True
-    if details.get("status") == "FAILED_PRECONDITION":
-        return True
-    is_rate = details.get("status") == "RESOURCE_EXHAUSTED" and any(_infos(details, "QuotaFailure"))
-    return not is_rate and _OUR_ACCOUNT.search(_message(details)) is not None
+    message = _message(details)
+    is_told = _OUR_ACCOUNT.search(message) is not None or _UNPAID.search(message) is not None
+    return is_told or details.get("status") == "FAILED_PRECONDITION"
 
 
 def _their_mistake(status: int, details: Mapping[str, Any], kind: RetryClass) -> RelayError:

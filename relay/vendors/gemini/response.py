@@ -22,7 +22,7 @@ from relay.protocols.openai_chat.finish import settle_finish_reason
 from relay.protocols.openai_chat.usage import usage_to_openai
 from relay.vendors.gemini.answers import AnswerReader
 from relay.vendors.gemini.stream import read_objects
-from relay.vendors.gemini.usage import read_service_tier, read_usage
+from relay.vendors.gemini.usage import read_service_tier
 from relay.vendors.shared.exact_json import UNREADABLE
 
 
@@ -39,7 +39,7 @@ def translate_answer(payload: bytes, frame: AnswerFrame) -> ChatAnswer:
 
 
 def _answer(reader: AnswerReader, choices: list["_Choice"], frame: AnswerFrame) -> ChatAnswer:
-    report = read_usage(reader.usage)
+    report = reader.report()
     written = [choice.written(index, frame) for index, choice in enumerate(choices)]
     answer: dict[str, Any] = {
         "id": frame.completion_id,

@@ -6,6 +6,8 @@ Only keys that are keywords are touched: a property may be called `title` or `fo
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
+
 from relay.errors import InvalidRequest
 
 Schema = dict[str, Any]
@@ -100,25 +102,31 @@ class _Cleaner:
         schema, seen = self._flatten(schema, levels, seen)
         cleaned = {name: value for name, value in schema.items() if _is_copied(name, value)}
         _note_bounds(schema, cleaned)
-        kinds = _kinds(schema)
-        if "null" in kinds and len(kinds) > 1:
+        kinds = _kinds(schema) or [_guess(schema)]
+        if len(kinds) > 1 and "null" in kinds:
             cleaned["nullable"] = True
             kinds.remove("null")
-        unions = [schema[name] for name in ("anyOf", "oneOf") if isinstance(schema.get(name), list)]
-        branches = [self.clean(each, levels - 1, seen) for union in unions for each in union]
+        branches = self._branches(schema, levels, seen) if "anyOf" in schema or "oneOf" in schema else []
         if branches:
             _put_branches(cleaned, branches)
         elif len(kinds) > 1:
-            cleaned["anyOf"] = [self._typed({**schema, "type": kind}, {}, levels, seen) for kind in kinds]
+            cleaned["anyOf"] = [self._typed(schema, {"type": kind}, levels, seen) for kind in kinds]
         else:
-            cleaned = self._typed(schema, cleaned, levels, seen)
+            cleaned["type"] = kinds[0]
+            self._typed(schema, cleaned, levels, seen)
         return cleaned
+
+    def _branches(self, schema: Schema, levels: int, seen: frozenset[str]) -> list[Schema]:
+        unions = [schema[name] for name in ("anyOf", "oneOf") if isinstance(schema.get(name), list)]
+        return [self.clean(each, levels - 1, seen) for union in unions for each in union]
 
     def _flatten(self, schema: Schema, levels: int, seen: frozenset[str]) -> tuple[Schema, frozenset[str]]:
         """References and `allOf` put in; what stands beside them goes over what they bring."""
         self._left -= 1
         if levels <= 0 or self._left < 0:
             raise _too_large(self._where)
+        if "$ref" not in schema and "allOf" not in schema:
+            return schema, seen
         brought: list[Schema] = []
         reference = schema.get("$ref")
         if isinstance(reference, str):
@@ -129,17 +137,14 @@ class _Cleaner:
             brought.append(target)
         listed = schema.get("allOf")
         brought += [each for each in (listed if isinstance(listed, list) else ()) if isinstance(each, dict)]
-        if not brought:
-            return schema, seen
         flat = [self._flatten(each, levels - 1, seen) for each in brought]
         beside = {name: value for name, value in schema.items() if name not in ("$ref", "allOf")}
         return _merge([*(each for each, _ in flat), beside]), seen.union(*(more for _, more in flat))
 
     def _typed(self, schema: Schema, cleaned: Schema, levels: int, seen: frozenset[str]) -> Schema:
-        kinds = _kinds(schema)
-        kind = next((each for each in kinds if each != "null"), "null") if kinds else _guess(schema)
-        cleaned["type"] = kind
-        if schema.get("format") in _FORMATS.get(kind, ()):
+        """What depends on the type, which `cleaned` has."""
+        kind = cleaned["type"]
+        if "format" in schema and str(schema["format"]) in _FORMATS.get(kind, ()):
             cleaned["format"] = schema["format"]
         if kind == "array":
             items = schema.get("items", True)
@@ -157,9 +162,10 @@ class _Cleaner:
         cleaned["properties"] = {name: self.clean(each, levels - 1, seen) for name, each in given.items()}
         for source in ("required", "propertyOrdering"):
             names = schema.get(source)
-            known = [name for name in names if name in given] if isinstance(names, list) else []
+            listed = [each for each in names if isinstance(each, str)] if isinstance(names, list) else []
+            known = dict.fromkeys(name for name in listed if name in given)
             if known:
-                cleaned[source] = list(dict.fromkeys(known))
+                cleaned[source] = list(known)
 
 
 def _find(root: Schema, reference: str) -> Schema | None:
@@ -213,6 +219,8 @@ def _note_bounds(schema: Schema, cleaned: Schema) -> None:
 def _kinds(schema: Schema) -> list[str]:
     """The types a schema names, each once, in lower case as JSON Schema has them."""
     named = schema.get("type")
+    if isinstance(named, str) and named in _TYPES:
+        return [named]
     listed = named if isinstance(named, list) else [named]
     kinds = [each.lower() for each in listed if isinstance(each, str)]
     return list(dict.fromkeys(kind for kind in kinds if kind in _TYPES))
@@ -241,17 +249,15 @@ def _put_enum(schema: Schema, cleaned: Schema) -> None:
         return
     if None in choices:
         cleaned["nullable"] = True
-    written = [each if isinstance(each, str) else _write(each) for each in choices if each is not None]
+    written = [
+        each if isinstance(each, str) else orjson.dumps(each).decode() for each in choices if each is not None
+    ]
     if written and cleaned["type"] != "null":
         cleaned["type"] = "string"
         cleaned["enum"] = list(dict.fromkeys(each for each in written if each))
         cleaned.pop("format", None)
         for bound in ("minimum", "maximum"):
             cleaned.pop(bound, None)
-
-
-def _write(value: Any) -> str:
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
 
 
 def _put_branches(cleaned: Schema, branches: list[Schema]) -> None:

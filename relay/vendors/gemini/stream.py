@@ -16,7 +16,7 @@ from relay.errors import RelayError, UpstreamFailed
 from relay.protocols.openai_chat.writer import ChunkWriter
 from relay.vendors.gemini.answers import AnswerReader
 from relay.vendors.gemini.array import JsonArraySplitter
-from relay.vendors.gemini.usage import read_service_tier, read_usage
+from relay.vendors.gemini.usage import read_service_tier
 from relay.vendors.shared.exact_json import UNREADABLE
 
 
@@ -86,7 +86,7 @@ class GeminiStreamTranslator:
     @property
     def reported_usage(self) -> ReportedUsage | None:
         """Until the end, reports may run behind the text, which they must not undercut."""
-        report = read_usage(self._reader.usage)
+        report = self._reader.report()
         if report is None or self.finished:
             return report
         missing = -(-self.output_bytes // BYTES_PER_TOKEN) - report.usage.completion_tokens

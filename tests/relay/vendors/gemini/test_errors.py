@@ -41,6 +41,8 @@ CASES = [
     (413, b"<html>", (RetryClass.CLIENT, 413, "request_too_large")),
     (429, RATE, (RetryClass.RATE, 429, "upstream_rate_limited")),
     (429, CREDITS, (RetryClass.KEY_BAD, 503, AWAY)),
+    (429, body(429, RATE_MESSAGE, "RESOURCE_EXHAUSTED"), (RetryClass.RATE, 429, "upstream_rate_limited")),
+    (400, body(400, "This API method requires billing to be enabled."), (RetryClass.KEY_BAD, 503, AWAY)),
     (429, b"", (RetryClass.RATE, 429, "upstream_rate_limited")),
     (499, body(499, status="CANCELLED"), (RetryClass.TRANSIENT, 502, "upstream_error")),
     (500, body(500, status="INTERNAL"), (RetryClass.TRANSIENT, 502, "upstream_error")),

@@ -22,7 +22,9 @@ from relay.vendors.gemini import (
     retry_class,
     translate_answer,
 )
+from relay.vendors.gemini.schema import openapi_schema, standard_schema
 from tests.doubles.gemini_rules import check_request
+from tests.doubles.gemini_schemas import check_schema
 from tests.relay.vendors.gemini.families import HELLO, PDF, PNG, TRAITS, WAV, calls, result, tool
 from tests.relay.vendors.gemini.transcripts import ALL, FRAME, OVERLOADED, as_array
 
@@ -31,7 +33,8 @@ FRAMES: list[AnswerFrame] = [FRAME, replace(FRAME, json_text=True), replace(FRAM
 VALUES: list[Any] = [
     None, True, -1, 0, 1.5, 1 << 62, "", "x", " ", "🚃", [], {}, [None], {"text": None}, {"text": "{"},
     {"functionCall": {}}, {"promptTokenCount": -3, "totalTokenCount": 1e30}, [[[]]], "STOP", "SAFETY",
-    {"$ref": "#"}, {"allOf": [{"$ref": "#"}]}, {"blockReason": "OTHER"}, {"index": 3, "finishReason": "X"},
+    {"$ref": "#"}, {"allOf": [{"$ref": "#"}]}, [{}], "format", {"type": "array", "items": [{}]},
+    {"enum": [[1], {}, 2]}, {"blockReason": "OTHER"}, {"index": 3, "finishReason": "X"},
 ]  # fmt: skip
 
 
@@ -222,6 +225,21 @@ SCHEMA = {
     "required": ["a", "z"],
     "$defs": {"X": {"type": "object", "properties": {"x": {"$ref": "#/$defs/X"}}, "description": "d"}},
 }
+
+
+def test_mutated_schemas_are_schemas_or_refused() -> None:
+    dice = random.Random(3)
+    for _ in range(ROUNDS * 2):
+        schema: Any = SCHEMA
+        for _ in range(dice.randint(1, 4)):
+            schema = mutate(schema, dice)
+        try:
+            check_schema(openapi_schema(schema, "x"), "x")
+            orjson.dumps(standard_schema(schema, "x"))
+        except InvalidRequest as refused:
+            assert refused.param == "x"  # noqa: PT017
+
+
 REQUEST: dict[str, Any] = {
     "model": "m",
     "messages": [

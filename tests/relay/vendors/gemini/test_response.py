@@ -111,7 +111,7 @@ def test_a_blocked_prompt_bills_what_was_reported_and_nothing_else() -> None:
     assert counted.usage == TokenUsage(input_tokens=9)
     assert counted.finish_reasons == ("content_filter",)
     uncounted = translate_answer(orjson.dumps({"promptFeedback": feedback}), FRAME)
-    assert uncounted.usage is None
+    assert uncounted.usage == TokenUsage()
     assert orjson.loads(uncounted.body)["choices"][0]["message"]["refusal"]
 
 
