@@ -9,9 +9,10 @@ from typing import Any
 
 from relay.contracts import AnswerFrame, ChatAnswer
 from relay.errors import UpstreamFailed
-from relay.vendors.anthropic.response import UNREADABLE, translate_message
+from relay.vendors.anthropic.response import translate_message
 from relay.vendors.anthropic.stream import read_event, read_type
 from relay.vendors.anthropic.usage import merge_usage
+from relay.vendors.shared.exact_json import UNREADABLE
 
 # What a delta adds to which field of its block.
 _TEXTS: Mapping[str, tuple[str, str]] = {

@@ -1,18 +1,15 @@
 """Parts of a customer's message as Anthropic's content blocks."""
 
-import base64
-import binascii
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from relay.capabilities import ModelTraits
 from relay.errors import InvalidRequest
+from relay.vendors.shared.data_urls import decode_head, decode_text, sniff_image, split_data_url
 
 Block = dict[str, Any]
 
-_DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?P<parameters>(?:;[^;,]*)*),", re.IGNORECASE)
-_HEAD_CHARACTERS = 64  # of base64: more than any magic number needs
+_IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _PDF_IN_BASE64 = "JVBERi0"
 _LIFETIMES = (None, "5m", "1h")
 
@@ -86,25 +83,15 @@ def _image(part: Mapping[str, Any], traits: ModelTraits, where: str) -> Block:
 
 def _inline_image(url: str, where: str) -> Block:
     """The type is read from the bytes: what clients write there is often wrong, and then refused."""
-    _, data = _split_data_url(url, f"{where}.image_url.url")
-    media_type = sniff_image(_decode_head(data, f"{where}.image_url.url"))
-    if media_type is None:
+    _, data = split_data_url(url, f"{where}.image_url.url")
+    media_type = sniff_image(decode_head(data, f"{where}.image_url.url"))
+    if media_type not in _IMAGES:
         raise InvalidRequest(
             f"Invalid '{where}.image_url.url': expected a JPEG, PNG, GIF or WebP image.",
             param=f"{where}.image_url.url",
             reason="invalid_image_format",
         )
     return {"type": "base64", "media_type": media_type, "data": data}
-
-
-def sniff_image(head: bytes) -> str | None:
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    return "image/webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
 
 
 def _file(part: Mapping[str, Any], traits: ModelTraits, where: str) -> Block:
@@ -124,11 +111,15 @@ def _document_source(data: str, where: str) -> Block:
         return {"type": "url", "url": data}
     media_type, encoded = "application/pdf", data
     if data.startswith("data:"):
-        media_type, encoded = _split_data_url(data, f"{where}.file_data")
+        media_type, encoded = split_data_url(data, f"{where}.file_data")
     if encoded.startswith(_PDF_IN_BASE64):
         return {"type": "base64", "media_type": "application/pdf", "data": encoded}
     if media_type.startswith("text/"):
-        return {"type": "text", "media_type": "text/plain", "data": _decode_text(encoded, where)}
+        return {
+            "type": "text",
+            "media_type": "text/plain",
+            "data": decode_text(encoded, f"{where}.file_data"),
+        }
     raise InvalidRequest(
         f"Invalid '{where}.file_data': expected a PDF or a text.",
         param=f"{where}.file_data",
@@ -144,38 +135,6 @@ def _refuse_kind(kind: str, where: str) -> NoReturn:
     raise InvalidRequest(
         f"Unsupported value: '{where}': this model takes no {kind}.", param=where, reason="unsupported_value"
     )
-
-
-def _split_data_url(url: str, where: str) -> tuple[str, str]:
-    """The declared media type and the base64 of a data URL."""
-    head = _DATA_URL.match(url)
-    if head is None or not head["parameters"].lower().endswith(";base64"):
-        raise InvalidRequest(
-            f"Invalid '{where}': expected a data URL in base64.", param=where, reason="invalid_value"
-        )
-    data = url[head.end() :]
-    return head["type"].lower(), data if data.isalnum() else "".join(data.split())
-
-
-def _decode_head(data: str, where: str) -> bytes:
-    head = data[:_HEAD_CHARACTERS]
-    try:
-        return base64.b64decode(head[: len(head) // 4 * 4])
-    except (binascii.Error, ValueError):
-        raise InvalidRequest(
-            f"Invalid '{where}': this is no base64.", param=where, reason="invalid_value"
-        ) from None
-
-
-def _decode_text(data: str, where: str) -> str:
-    try:
-        return base64.b64decode(data).decode()
-    except (binascii.Error, ValueError):
-        raise InvalidRequest(
-            f"Invalid '{where}.file_data': expected UTF-8 text in base64.",
-            param=f"{where}.file_data",
-            reason="invalid_value",
-        ) from None
 
 
 _READERS: Mapping[str, Callable[[Mapping[str, Any], ModelTraits, str], Block | None]] = {

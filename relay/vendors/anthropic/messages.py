@@ -13,8 +13,9 @@ import orjson
 from relay.capabilities import ModelTraits
 from relay.errors import InvalidRequest
 from relay.vendors.anthropic.content import Block, content_blocks, keep_cache_control, text_block
-from relay.vendors.anthropic.names import CallIds, ToolNames
+from relay.vendors.anthropic.names import CallIds
 from relay.vendors.anthropic.thinking import Thoughts
+from relay.vendors.shared.tool_names import ToolNames
 
 _NOTHING_SAID = "."
 _GO_ON = "Continue."

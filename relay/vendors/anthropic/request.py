@@ -14,10 +14,10 @@ from relay.contracts import ChatRequest, UpstreamRequest
 from relay.errors import InvalidRequest
 from relay.vendors.anthropic.content import keep_cache_control, text_block
 from relay.vendors.anthropic.messages import Conversation, read_conversation
-from relay.vendors.anthropic.names import ToolNames
 from relay.vendors.anthropic.schema import answer_schema, is_open, tool_schema
 from relay.vendors.anthropic.thinking import Thinking, Thoughts, plan_thinking
 from relay.vendors.anthropic.tools import Toolbox, read_tools
+from relay.vendors.shared.tool_names import ToolNames
 
 PATH = "/v1/messages"
 LONGEST_WHOLE_ANSWER = 21_333  # tokens; longer ones may take more than ten minutes and must be streamed

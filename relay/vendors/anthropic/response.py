@@ -1,7 +1,5 @@
 """Anthropic's whole message, made into OpenAI's."""
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,14 +13,10 @@ from relay.protocols.openai_chat.finish import settle_finish_reason
 from relay.protocols.openai_chat.usage import usage_to_openai
 from relay.vendors.anthropic.answers import read_citation, read_refusal, read_stop_reason
 from relay.vendors.anthropic.errors import stream_failure
-from relay.vendors.anthropic.json_text import extract_json
 from relay.vendors.anthropic.thinking import mark_block, remember_thoughts
 from relay.vendors.anthropic.usage import read_service_tier, read_usage
-
-UNREADABLE = "The model's vendor sent an answer that cannot be read."
-
-# Numbers that come out otherwise when they are read and written again.
-_INEXACT = re.compile(rb"\d{16}|\d\.\d|\d[eE]")
+from relay.vendors.shared.exact_json import UNREADABLE, has_inexact_numbers, read_exactly, write_json
+from relay.vendors.shared.json_text import extract_json
 
 
 def translate_answer(payload: bytes, frame: AnswerFrame) -> ChatAnswer:
@@ -178,36 +172,15 @@ def _text(source: Mapping[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-class _Number(str):
-    """A number as it was written."""
-
-    __slots__ = ()
-
-
 def _exact_inputs(payload: bytes, content: list[Any]) -> dict[int, str]:
     """Arguments whose numbers would change on the way through, as text."""
     calls = [isinstance(block, dict) and block.get("type") == "tool_use" for block in content]
-    if not any(calls) or not _INEXACT.search(payload):
+    if not any(calls) or not has_inexact_numbers(payload):
         return {}
-    try:
-        blocks = json.loads(payload, parse_int=_Number, parse_float=_Number)["content"]
-        return {
-            index: _write_exact(blocks[index].get("input") or {})
-            for index, is_call in enumerate(calls)
-            if is_call
-        }
-    except RecursionError:
-        raise UpstreamFailed(UNREADABLE) from None
-
-
-def _write_exact(value: Any) -> str:
-    if isinstance(value, _Number):
-        return value
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{_write(key).decode()}:{_write_exact(value[key])}" for key in value) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(_write_exact, value)) + "]"
-    return _write(value).decode()
+    blocks = read_exactly(payload)["content"]
+    return {
+        index: write_json(blocks[index].get("input") or {}) for index, is_call in enumerate(calls) if is_call
+    }
 
 
 def _write(value: Any) -> bytes:

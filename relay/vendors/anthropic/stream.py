@@ -30,9 +30,9 @@ from relay.protocols.openai_chat.content import make_call_id, utf8_length
 from relay.protocols.openai_chat.writer import ChunkWriter
 from relay.vendors.anthropic.answers import read_citation, read_refusal, read_stop_reason
 from relay.vendors.anthropic.errors import stream_failure
-from relay.vendors.anthropic.json_text import JsonText
 from relay.vendors.anthropic.thinking import mark_block, remember_thoughts
 from relay.vendors.anthropic.usage import merge_usage, read_service_tier, read_usage
+from relay.vendors.shared.json_text import JsonText
 
 _UNREADABLE = "The model's vendor sent a part of the answer that cannot be read."
 _NOTHING: dict[str, Any] = {}

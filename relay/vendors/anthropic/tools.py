@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 from relay.capabilities import ModelTraits
 from relay.errors import InvalidRequest
 from relay.vendors.anthropic.content import keep_cache_control
-from relay.vendors.anthropic.names import ToolNames
 from relay.vendors.anthropic.schema import tool_schema
+from relay.vendors.shared.tool_names import ToolNames
 
 _MODES: Mapping[str, str] = {"none": "none", "auto": "auto", "required": "any"}
 _FORCING = ("any", "tool")

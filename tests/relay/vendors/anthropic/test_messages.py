@@ -11,7 +11,7 @@ from relay.protocols.openai_chat.media import media_to_inline
 from relay.protocols.openai_chat.request import parse_request
 from relay.vendors.anthropic import DEFAULT_TRAITS
 from relay.vendors.anthropic.messages import read_conversation
-from relay.vendors.anthropic.names import ToolNames
+from relay.vendors.shared.tool_names import ToolNames
 from tests.relay.vendors.anthropic.families import (
     HAIKU_3_5,
     HELLO,
