@@ -2,7 +2,7 @@
 
 from django.utils.translation import gettext_noop as _
 
-from billing.books.rules import Rule, Search, search
+from billing.books.rules import Search, search
 
 TRANSACTIONS = search(
     "postings_balance",
@@ -126,67 +126,6 @@ CORRECTIONS = search(
     """,
 )
 
-# Postings of which records were detached: their records cannot be had by customer any more.
-PARTLY_ARCHIVED = """
-SELECT DISTINCT b.posting_id
-FROM billing_archivedbatch x JOIN billing_settlementbatch b ON b.id = x.batch_id
-"""
-
-# One pass over the three long tables of money, by posting and customer. Postings that are archived in part
-# are compared as a whole instead (`usage_postings`).
-USAGE_BY_CUSTOMER = Search(
-    (
-        Rule(
-            "usage_by_customer",
-            _("A posting of usage takes from each customer what the usage records of its batches charge."),
-            "is_usage AND (charge_nano <> credit_taken_nano + suspense_nano"
-            " OR uncollected_nano <> owed_nano)",
-        ),
-        Rule(
-            "lot_postings",
-            _("A posting moves a customer's lots of each kind by what it moves on the customer's account."),
-            "paid_lots_nano <> paid_nano OR promotional_lots_nano <> promotional_nano",
-        ),
-    ),
-    """
-    SELECT transaction_id AS transaction, organization_id, bool_or(is_usage) AS is_usage,
-        billing_sum(charge) AS charge_nano, billing_sum(paid) + billing_sum(promotional) AS credit_taken_nano,
-        billing_sum(suspense) AS suspense_nano, billing_sum(uncollected) AS uncollected_nano,
-        billing_sum(owed) AS owed_nano, billing_sum(paid) AS paid_nano,
-        billing_sum(paid_lots) AS paid_lots_nano, billing_sum(promotional) AS promotional_nano,
-        billing_sum(promotional_lots) AS promotional_lots_nano
-    FROM (
-        SELECT u.transaction_id, u.organization_id, true AS is_usage, u.charge, u.uncollected,
-            0::bigint AS paid, 0::bigint AS promotional, 0::bigint AS suspense, 0::bigint AS owed,
-            0::bigint AS paid_lots, 0::bigint AS promotional_lots
-        FROM books_usage u LEFT JOIN (PARTLY_ARCHIVED) x ON x.posting_id = u.transaction_id
-        WHERE u.transaction_id IS NOT NULL AND x.posting_id IS NULL
-        UNION ALL
-        SELECT e.transaction_id, a.organization_id, t.kind = 'usage' AND x.posting_id IS NULL,
-            0, 0, CASE WHEN a.code = '2010' THEN e.amount ELSE 0 END,
-            CASE WHEN a.code = '2020' THEN e.amount ELSE 0 END,
-            CASE WHEN a.code = '2900' THEN e.amount ELSE 0 END,
-            CASE WHEN a.code = '1100' THEN e.amount ELSE 0 END, 0, 0
-        FROM (SELECT id, code, substr(owner, 14)::bigint AS organization_id FROM billing_ledgeraccount
-            WHERE code IN ('2010', '2020', '2900', '1100') AND owner LIKE 'organization:%') a
-        JOIN billing_ledgerentry e ON e.account_id = a.id
-        JOIN billing_ledgertransaction t ON t.id = e.transaction_id
-        LEFT JOIN (PARTLY_ARCHIVED) x ON x.posting_id = t.id
-        UNION ALL
-        SELECT e.transaction_id, l.organization_id, false, 0, 0, 0, 0, 0, 0,
-            CASE WHEN l.kind = 'paid' THEN -e.amount ELSE 0 END,
-            CASE WHEN l.kind = 'paid' THEN 0 ELSE -e.amount END
-        FROM billing_lotentry e JOIN billing_lot l ON l.id = e.lot_id
-    ) three_sides
-    GROUP BY 1, 2
-    HAVING billing_sum(paid_lots) <> billing_sum(paid)
-        OR billing_sum(promotional_lots) <> billing_sum(promotional)
-        OR bool_or(is_usage) AND (
-            billing_sum(charge) <> billing_sum(paid) + billing_sum(promotional) + billing_sum(suspense)
-            OR billing_sum(uncollected) <> billing_sum(owed))
-    """.replace("PARTLY_ARCHIVED", PARTLY_ARCHIVED),
-)
-
 SEARCHES: tuple[Search, ...] = (
     TRANSACTIONS,
     FACTS,
@@ -196,5 +135,4 @@ SEARCHES: tuple[Search, ...] = (
     LOTS,
     SUSPENSE,
     CORRECTIONS,
-    USAGE_BY_CUSTOMER,
 )

@@ -85,10 +85,11 @@ FROM (
 ) cuts
 """  # noqa: S608 - names of this module
 
-# `above` < prompt tokens <= `up_to`. `named` are the tiers that the version prices by themselves. Below
-# `safe_tokens` of each class, 64 bits hold the sum.
+# `above` < prompt tokens <= `up_to`. `named` are the tiers that the version prices by themselves; one without
+# any, and without windows, `is_plain`. Below `safe_tokens` of each class, 64 bits hold the sum.
 RATES = f"""
-SELECT b.id, b.model, b.kind, b.tier, b.above, coalesce(k.since, 0) AS since,
+SELECT b.id, b.model, b.kind, b.tier, b.tiers = '[]' AND k.until - k.since = {WEEK_MINUTES} AS is_plain,
+    b.above, coalesce(k.since, 0) AS since,
     coalesce(k.until, {WEEK_MINUTES}) AS until,
     ARRAY(SELECT t ->> 'tier' FROM jsonb_array_elements(b.tiers) t) AS named,
     coalesce(b.next, {MOST}) AS up_to,
@@ -113,8 +114,8 @@ WHERE b.tier <> '' OR k.id IS NOT NULL
 # Worked out once and handed to the long query, which uses them for each of the three prices of a request.
 ALL_RATES = f"SELECT coalesce(json_agg(r), '[]')::text FROM ({RATES}) r"  # noqa: S608 - names of this module
 GIVEN_RATES = f"""
-SELECT * FROM json_to_recordset(%(given)s) AS x (id bigint, model text, kind text, tier text, since int,
-    until int, above bigint, named text[], up_to bigint, safe_tokens bigint,
+SELECT * FROM json_to_recordset(%(given)s) AS x (id bigint, model text, kind text, tier text,
+    is_plain boolean, since int, until int, above bigint, named text[], up_to bigint, safe_tokens bigint,
     {", ".join(f"{name} bigint" for name in CLASSES)})
 """  # noqa: S608 - names of this module
 
@@ -123,8 +124,8 @@ def _holds(r: str, kind: str) -> str:
     """The row of rates `r` is the one for request `u` at its version of this kind, which is of its model."""
     return f"""{r}.id = u.{kind}_version_id AND {r}.kind = '{kind}' AND {r}.model = u.model
         AND u.prompt > {r}.above AND u.prompt <= {r}.up_to
-        AND {r}.tier = CASE WHEN u.service_tier = ANY ({r}.named) THEN u.service_tier ELSE '' END
-        AND u.minute >= {r}.since AND u.minute < {r}.until"""
+        AND ({r}.is_plain OR (u.minute >= {r}.since AND u.minute < {r}.until
+            AND {r}.tier = CASE WHEN u.service_tier = ANY ({r}.named) THEN u.service_tier ELSE '' END))"""
 
 
 def _total(r: str, kind: str = "bigint") -> str:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# Sums of `billing_mark` are equal where they are equal modulo this.
+PRIME = 2_147_483_647
+
 
 @dataclass(frozen=True)
 class Rule:

@@ -1,112 +1,183 @@
-"""Usage records against everything made of them: batches, postings, rollups. What was detached counts with
-the sums that were kept of it."""
+"""Usage records against what was posted for them. What was detached counts with the sums kept of it.
+
+Records, ledger entries and lot entries are many millions. Each is read once and summed up by posting, with a
+mark (`billing_mark`) of how a sum is spread over customers. Where marks differ, and only there, the rows are
+compared customer by customer.
+"""
 
 from django.utils.translation import gettext_noop as _
 
-from billing.books.ledger import PARTLY_ARCHIVED
-from billing.books.rules import Rule, Search, search
+from billing.books.rules import PRIME, Rule, Search, search
 
-# What the records of each posting say of each customer, made once for the rules that need it. A batch that
-# is unknown counts as not aggregated. `margin` is what the reseller earns where the customer paid: what it
-# charges above wholesale, and nothing on what was never collected.
+# Postings of which records were detached: those cannot be had by customer any more, only as a whole.
+PARTLY_ARCHIVED = """
+SELECT DISTINCT b.posting_id
+FROM billing_archivedbatch x JOIN billing_settlementbatch b ON b.id = x.batch_id
+"""
+
+SUM_UP_RECORDS = """
+CREATE TEMP TABLE books_usage ON COMMIT DROP AS
+SELECT b.posting_id AS transaction_id, u.reseller_id, u.channel, count(*) AS requests,
+    billing_sum(u.charge_nano) AS charge, billing_sum(u.uncollected_nano) AS uncollected,
+    billing_sum(u.cost_nano) AS cost,
+    billing_sum(billing_mark(u.charge_nano, u.organization_id)) AS charge_mark,
+    billing_sum(billing_mark(u.uncollected_nano, u.organization_id)) AS uncollected_mark
+FROM billing_usagerecord u LEFT JOIN billing_settlementbatch b ON b.id = u.batch_id
+GROUP BY 1, 2, 3
+"""
+
+SUM_UP_ENTRIES = """
+CREATE TEMP TABLE books_entries ON COMMIT DROP AS
+SELECT e.transaction_id, billing_sum(e.amount) FILTER (WHERE a.is_taken) AS taken,
+    billing_sum(e.amount) FILTER (WHERE a.is_owed) AS owed,
+    -billing_sum(e.amount) FILTER (WHERE a.is_revenue) AS revenue,
+    billing_sum(e.amount) FILTER (WHERE a.is_cost) AS vendor_cost,
+    -billing_sum(e.amount) FILTER (WHERE a.is_payable) AS vendor_payable,
+    billing_sum(e.amount) FILTER (WHERE a.is_commission) AS commission_left,
+    billing_sum(billing_mark(e.amount, a.organization_id)) FILTER (WHERE a.is_taken) AS taken_mark,
+    billing_sum(billing_mark(e.amount, a.organization_id)) FILTER (WHERE a.is_owed) AS owed_mark,
+    billing_sum(billing_mark(e.amount, a.organization_id)) FILTER (WHERE a.is_paid) AS paid_mark,
+    billing_sum(billing_mark(e.amount, a.organization_id)) FILTER (WHERE a.is_promotional) AS promotional_mark
+FROM billing_ledgerentry e
+JOIN (
+    SELECT id,
+        CASE WHEN owner LIKE 'organization:%' THEN substr(owner, 14)::bigint ELSE 0 END AS organization_id,
+        code IN ('2010', '2020', '2900') AS is_taken, code = '1100' AS is_owed,
+        code IN ('4010', '4020') AS is_revenue, code = '5010' AS is_cost, code = '2100' AS is_payable,
+        code IN ('2050', '5020') AS is_commission, code = '2010' AS is_paid, code = '2020' AS is_promotional
+    FROM billing_ledgeraccount OFFSET 0
+) a ON a.id = e.account_id
+GROUP BY 1
+"""
+
+# What left a lot counts as the account does: positive.
+SUM_UP_LOTS = """
+CREATE TEMP TABLE books_lots ON COMMIT DROP AS
+SELECT e.transaction_id,
+    -billing_sum(billing_mark(e.amount, l.organization_id)) FILTER (WHERE l.kind = 'paid') AS paid_mark,
+    -billing_sum(billing_mark(e.amount, l.organization_id)) FILTER (WHERE l.kind <> 'paid')
+        AS promotional_mark
+FROM billing_lotentry e JOIN billing_lot l ON l.id = e.lot_id
+GROUP BY 1
+"""
+
+FIND_SUSPECTS = f"""
+CREATE TEMP TABLE books_suspects ON COMMIT DROP AS
+SELECT transaction_id FROM (
+    SELECT u.transaction_id, u.charge_mark AS charge, u.uncollected_mark AS uncollected, 0::bigint AS paid,
+        0::bigint AS promotional
+    FROM books_usage u LEFT JOIN ({PARTLY_ARCHIVED}) x ON x.posting_id = u.transaction_id
+    WHERE u.transaction_id IS NOT NULL AND x.posting_id IS NULL
+    UNION ALL
+    SELECT e.transaction_id,
+        CASE WHEN t.kind = 'usage' AND x.posting_id IS NULL THEN -e.taken_mark ELSE 0 END,
+        CASE WHEN t.kind = 'usage' AND x.posting_id IS NULL THEN -e.owed_mark ELSE 0 END,
+        e.paid_mark, e.promotional_mark
+    FROM books_entries e JOIN billing_ledgertransaction t ON t.id = e.transaction_id
+    LEFT JOIN ({PARTLY_ARCHIVED}) x ON x.posting_id = e.transaction_id
+    UNION ALL
+    SELECT transaction_id, 0, 0, -paid_mark, -promotional_mark FROM books_lots
+) marks
+GROUP BY 1
+HAVING mod(billing_sum(charge), {PRIME}) <> 0 OR mod(billing_sum(uncollected), {PRIME}) <> 0
+    OR mod(billing_sum(paid), {PRIME}) <> 0 OR mod(billing_sum(promotional), {PRIME}) <> 0
+"""  # noqa: S608 - a query of this module
+
 STAGE = (
-    "DROP TABLE IF EXISTS pg_temp.books_usage",
-    """
-    CREATE TEMP TABLE books_usage ON COMMIT DROP AS
-    SELECT b.posting_id AS transaction_id, b.aggregated_at IS NOT NULL AS is_aggregated, u.organization_id,
-        u.reseller_id, count(*) AS requests, billing_sum(u.charge_nano) AS charge,
-        billing_sum(u.uncollected_nano) AS uncollected, billing_sum(u.cost_nano) AS cost,
-        billing_sum(CASE WHEN u.wholesale_version_id IS NULL THEN 0
-            WHEN u.uncollected_nano > 0 THEN greatest(0, u.charge_nano - u.wholesale_nano)
-            ELSE u.charge_nano - u.wholesale_nano END) AS margin
-    FROM billing_usagerecord u LEFT JOIN billing_settlementbatch b ON b.id = u.batch_id
-    GROUP BY 1, 2, 3, 4
-    """,
-    "ANALYZE books_usage",
+    "DROP TABLE IF EXISTS pg_temp.books_usage, pg_temp.books_entries, pg_temp.books_lots",
+    "DROP TABLE IF EXISTS pg_temp.books_suspects",
+    SUM_UP_RECORDS,
+    SUM_UP_ENTRIES,
+    SUM_UP_LOTS,
+    FIND_SUSPECTS,
+    "ANALYZE books_suspects",
 )
 
-BATCHES = Search(
+# The only rows that are looked at are those of postings whose marks differ.
+USAGE_BY_CUSTOMER = Search(
     (
         Rule(
-            "batches",
-            _("A settlement batch charges what its usage records charge, and every record is in a batch."),
-            "NOT is_known OR batch_nano <> records_nano OR records > settled",
+            "usage_by_customer",
+            _("A posting of usage takes from each customer what the usage records of its batches charge."),
+            "is_usage AND (charge_nano <> credit_taken_nano + suspense_nano"
+            " OR uncollected_nano <> owed_nano)",
+        ),
+        Rule(
+            "lot_postings",
+            _("A posting moves a customer's lots of each kind by what it moves on the customer's account."),
+            "paid_lots_nano <> paid_nano OR promotional_lots_nano <> promotional_nano",
         ),
     ),
-    """
-    SELECT batch, bool_or(is_known) AS is_known, billing_sum(batch_nano) AS batch_nano,
-        billing_sum(records_nano) AS records_nano, billing_sum(records) AS records,
-        billing_sum(settled) AS settled
+    f"""
+    SELECT transaction_id AS transaction, organization_id, bool_or(is_usage) AS is_usage,
+        billing_sum(charge) AS charge_nano, billing_sum(paid) + billing_sum(promotional) AS credit_taken_nano,
+        billing_sum(suspense) AS suspense_nano, billing_sum(uncollected) AS uncollected_nano,
+        billing_sum(owed) AS owed_nano, billing_sum(paid) AS paid_nano,
+        billing_sum(paid_lots) AS paid_lots_nano, billing_sum(promotional) AS promotional_nano,
+        billing_sum(promotional_lots) AS promotional_lots_nano
     FROM (
-        SELECT id AS batch, true AS is_known, charge_nano AS batch_nano, 0::bigint AS records_nano,
-            0::bigint AS records, records::bigint AS settled
-        FROM billing_settlementbatch
+        SELECT s.transaction_id, u.organization_id, true AS is_usage, u.charge_nano AS charge,
+            u.uncollected_nano AS uncollected, 0::bigint AS paid, 0::bigint AS promotional,
+            0::bigint AS suspense, 0::bigint AS owed, 0::bigint AS paid_lots, 0::bigint AS promotional_lots
+        FROM books_suspects s JOIN billing_settlementbatch b ON b.posting_id = s.transaction_id
+        JOIN billing_usagerecord u ON u.batch_id = b.id
+        LEFT JOIN ({PARTLY_ARCHIVED}) x ON x.posting_id = b.posting_id
+        WHERE x.posting_id IS NULL
         UNION ALL
-        SELECT batch_id, false, 0, charge_nano, 1, 0 FROM billing_usagerecord
+        SELECT s.transaction_id, a.organization_id, t.kind = 'usage' AND x.posting_id IS NULL,
+            0, 0, CASE WHEN a.code = '2010' THEN e.amount ELSE 0 END,
+            CASE WHEN a.code = '2020' THEN e.amount ELSE 0 END,
+            CASE WHEN a.code = '2900' THEN e.amount ELSE 0 END,
+            CASE WHEN a.code = '1100' THEN e.amount ELSE 0 END, 0, 0
+        FROM books_suspects s JOIN billing_ledgerentry e USING (transaction_id)
+        JOIN (SELECT id, code, substr(owner, 14)::bigint AS organization_id FROM billing_ledgeraccount
+            WHERE code IN ('2010', '2020', '2900', '1100') AND owner LIKE 'organization:%') a
+            ON a.id = e.account_id
+        JOIN billing_ledgertransaction t ON t.id = e.transaction_id
+        LEFT JOIN ({PARTLY_ARCHIVED}) x ON x.posting_id = t.id
         UNION ALL
-        SELECT batch_id, false, 0, charge_nano, records, 0 FROM billing_archivedbatch
-    ) both_sides
-    GROUP BY batch
-    HAVING NOT bool_or(is_known) OR billing_sum(batch_nano) <> billing_sum(records_nano)
-        OR billing_sum(records) > billing_sum(settled)
-    """,
+        SELECT s.transaction_id, l.organization_id, false, 0, 0, 0, 0, 0, 0,
+            CASE WHEN l.kind = 'paid' THEN -e.amount ELSE 0 END,
+            CASE WHEN l.kind = 'paid' THEN 0 ELSE -e.amount END
+        FROM books_suspects s JOIN billing_lotentry e USING (transaction_id)
+        JOIN billing_lot l ON l.id = e.lot_id
+    ) three_sides
+    GROUP BY 1, 2
+    HAVING billing_sum(paid_lots) <> billing_sum(paid)
+        OR billing_sum(promotional_lots) <> billing_sum(promotional)
+        OR bool_or(is_usage) AND (
+            billing_sum(charge) <> billing_sum(paid) + billing_sum(promotional) + billing_sum(suspense)
+            OR billing_sum(uncollected) <> billing_sum(owed))
+    """,  # noqa: S608 - a query of this module
 )
-
-AGGREGATED = search(
-    "aggregated",
-    _("A batch that is aggregated was posted as usage, unless it was free; such postings have batches."),
-    """
-    SELECT b.id AS batch, b.aggregated_at AS aggregated, b.posting_id AS transaction, t.kind AS posted_as,
-        b.charge_nano
-    FROM billing_settlementbatch b LEFT JOIN billing_ledgertransaction t ON t.id = b.posting_id
-    WHERE (b.posting_id IS NOT NULL AND (b.aggregated_at IS NULL OR t.kind IS DISTINCT FROM 'usage'))
-        OR (b.posting_id IS NULL AND b.aggregated_at IS NOT NULL AND b.charge_nano <> 0)
-    UNION ALL
-    SELECT NULL, NULL, t.id, t.kind, NULL FROM billing_ledgertransaction t
-    WHERE t.kind = 'usage'
-        AND NOT EXISTS (SELECT 1 FROM billing_settlementbatch b WHERE b.posting_id = t.id)
-    """,
-)
-
-# The ledger's side of a posting of usage, whole.
-POSTED = """
-SELECT e.transaction_id, 0 AS charge, 0 AS uncollected, 0 AS cost,
-    sum(e.amount) FILTER (WHERE a.code IN ('2010', '2020', '2900')) AS taken,
-    sum(e.amount) FILTER (WHERE a.code = '1100') AS owed,
-    -sum(e.amount) FILTER (WHERE a.code IN ('4010', '4020')) AS revenue,
-    sum(e.amount) FILTER (WHERE a.code = '5010') AS vendor_cost,
-    -sum(e.amount) FILTER (WHERE a.code = '2100') AS vendor_payable,
-    sum(e.amount) FILTER (WHERE a.code IN ('2050', '5020')) AS commission_left
-FROM billing_ledgertransaction t
-JOIN billing_ledgerentry e ON e.transaction_id = t.id JOIN billing_ledgeraccount a ON a.id = e.account_id
-WHERE t.kind = 'usage' GROUP BY 1
-"""
 
 USAGE_POSTINGS = search(
     "usage_postings",
     _("A posting of usage is what its records say: credit taken, debts, revenue, vendor cost."),
-    f"""
+    """
     SELECT transaction_id AS transaction, sum(charge) AS charge_nano, sum(taken) AS credit_taken_nano,
         sum(uncollected) AS uncollected_nano, sum(owed) AS owed_nano, sum(revenue) AS revenue_nano,
         sum(cost) AS cost_nano, sum(vendor_cost) AS vendor_cost_nano
     FROM (
-        SELECT transaction_id, billing_sum(charge) AS charge, billing_sum(uncollected) AS uncollected,
-            billing_sum(cost) AS cost, 0 AS taken, 0 AS owed, 0 AS revenue, 0 AS vendor_cost,
-            0 AS vendor_payable, 0 AS commission_left
-        FROM books_usage GROUP BY 1
+        SELECT transaction_id, charge, uncollected, cost, 0::bigint AS taken, 0::bigint AS owed,
+            0::bigint AS revenue, 0::bigint AS vendor_cost, 0::bigint AS vendor_payable,
+            0::bigint AS commission_left
+        FROM books_usage
         UNION ALL
         SELECT b.posting_id, x.charge_nano, x.uncollected_nano, x.cost_nano, 0, 0, 0, 0, 0, 0
         FROM billing_archivedbatch x JOIN billing_settlementbatch b ON b.id = x.batch_id
         UNION ALL
-        {POSTED}
+        SELECT e.transaction_id, 0, 0, 0, e.taken, e.owed, e.revenue, e.vendor_cost, e.vendor_payable,
+            e.commission_left
+        FROM books_entries e JOIN billing_ledgertransaction t ON t.id = e.transaction_id
+        WHERE t.kind = 'usage'
     ) both_sides
     WHERE transaction_id IS NOT NULL
     GROUP BY 1
-    HAVING sum(charge) <> coalesce(sum(taken), 0) OR sum(uncollected) <> coalesce(sum(owed), 0)
-        OR sum(charge) + sum(uncollected) <> coalesce(sum(revenue), 0)
-        OR sum(cost) <> coalesce(sum(vendor_cost), 0) OR sum(cost) <> coalesce(sum(vendor_payable), 0)
-        OR coalesce(sum(commission_left), 0) <> 0
-    """,  # noqa: S608 - a query of this module
+    HAVING sum(charge) <> sum(taken) OR sum(uncollected) <> sum(owed)
+        OR sum(charge) + sum(uncollected) <> sum(revenue) OR sum(cost) <> sum(vendor_cost)
+        OR sum(cost) <> sum(vendor_payable) OR sum(commission_left) <> 0
+    """,
 )
 
 USAGE_BY_CHANNEL = search(
@@ -115,9 +186,8 @@ USAGE_BY_CHANNEL = search(
     f"""
     SELECT transaction_id AS transaction, channel, sum(cost) AS cost_nano, sum(booked) AS booked_nano
     FROM (
-        SELECT b.posting_id AS transaction_id, u.channel, billing_sum(u.cost_nano) AS cost, 0 AS booked
-        FROM billing_usagerecord u JOIN billing_settlementbatch b ON b.id = u.batch_id
-        WHERE b.posting_id IS NOT NULL GROUP BY 1, 2
+        SELECT transaction_id, channel, cost, 0::bigint AS booked
+        FROM books_usage WHERE transaction_id IS NOT NULL
         UNION ALL
         SELECT e.transaction_id, substr(a.owner, 9), 0, e.amount
         FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
@@ -129,27 +199,44 @@ USAGE_BY_CHANNEL = search(
     """,  # noqa: S608 - a query of this module
 )
 
-# A reseller earns its margin on the share that was paid credit, rounded down for each customer.
+# A reseller earns what it charges above wholesale, and nothing on what was never collected; of that the share
+# that was paid credit, rounded down for each customer. The house earns nothing.
+EARNED = """
+SELECT sold.transaction_id, sold.reseller_id,
+    CASE WHEN sold.charge = 0 THEN 0
+        ELSE floor(sold.margin::numeric * coalesce(paid.amount, 0) / sold.charge)::bigint END AS earned
+FROM (
+    SELECT b.posting_id AS transaction_id, u.reseller_id, u.organization_id,
+        billing_sum(u.charge_nano) AS charge,
+        billing_sum(CASE WHEN u.wholesale_version_id IS NULL THEN 0
+            WHEN u.uncollected_nano > 0 THEN greatest(0, u.charge_nano - u.wholesale_nano)
+            ELSE u.charge_nano - u.wholesale_nano END) AS margin
+    FROM billing_usagerecord u JOIN billing_settlementbatch b ON b.id = u.batch_id
+    WHERE b.posting_id IS NOT NULL
+        AND u.reseller_id IN (SELECT id FROM accounts_reseller WHERE NOT is_house)
+    GROUP BY 1, 2, 3
+) sold
+LEFT JOIN (
+    SELECT e.transaction_id, o.id AS organization_id, e.amount
+    FROM accounts_reseller r JOIN accounts_organization o ON o.reseller_id = r.id
+    JOIN billing_ledgeraccount a ON a.owner = 'organization:' || o.id
+    JOIN billing_ledgerentry e ON e.account_id = a.id
+    WHERE a.code = '2010' AND NOT r.is_house
+) paid ON (paid.transaction_id, paid.organization_id) = (sold.transaction_id, sold.organization_id)
+"""
+
 USAGE_BY_RESELLER = search(
     "usage_by_reseller",
     _("A posting of usage books to each reseller what its customers paid, and what it earned of that."),
     f"""
-    SELECT transaction_id AS transaction, reseller_id, billing_sum(sold) AS sold_nano,
-        billing_sum(revenue) AS revenue_nano, billing_sum(earned) AS earned_nano,
-        billing_sum(booked) AS booked_nano
+    SELECT transaction_id AS transaction, reseller_id, sum(sold) AS sold_nano, sum(revenue) AS revenue_nano,
+        sum(earned) AS earned_nano, sum(booked) AS booked_nano
     FROM (
-        SELECT u.transaction_id, u.reseller_id, u.charge + u.uncollected AS sold, 0::bigint AS revenue,
-            CASE WHEN u.margin = 0 OR u.charge = 0 THEN 0
-                ELSE floor(u.margin::numeric * coalesce(paid.amount, 0) / u.charge)::bigint END AS earned,
-            0::bigint AS booked
-        FROM books_usage u
-        LEFT JOIN (
-            SELECT e.transaction_id, substr(a.owner, 14)::bigint AS organization_id, e.amount
-            FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
-            WHERE a.code = '2010' AND a.owner LIKE 'organization:%'
-        ) paid ON (paid.transaction_id, paid.organization_id) = (u.transaction_id, u.organization_id)
-            AND u.margin <> 0
-        WHERE u.transaction_id IS NOT NULL
+        SELECT transaction_id, reseller_id, charge + uncollected AS sold, 0::bigint AS revenue,
+            0::bigint AS earned, 0::bigint AS booked
+        FROM books_usage WHERE transaction_id IS NOT NULL
+        UNION ALL
+        SELECT transaction_id, reseller_id, 0, 0, earned, 0 FROM ({EARNED}) margins
         UNION ALL
         SELECT e.transaction_id, substr(a.owner, 10)::bigint, 0,
             CASE WHEN a.code IN ('4010', '4020') THEN -e.amount ELSE 0 END, 0,
@@ -160,85 +247,8 @@ USAGE_BY_RESELLER = search(
     ) both_sides
     WHERE transaction_id NOT IN ({PARTLY_ARCHIVED})
     GROUP BY 1, 2
-    HAVING billing_sum(sold) <> billing_sum(revenue) OR billing_sum(earned) <> billing_sum(booked)
+    HAVING sum(sold) <> sum(revenue) OR sum(earned) <> sum(booked)
     """,  # noqa: S608 - a query of this module
 )
 
-# Buckets before this moment may hold usage that was detached: those are compared by customer.
-BOUNDARY = "SELECT coalesce(max(rollups_until), '-infinity') FROM billing_usagearchive"
-
-ROLLUPS = search(
-    "rollups",
-    _("A rollup is the sum of the usage records of aggregated batches in its quarter of an hour."),
-    f"""
-    SELECT organization_id, api_key_id AS api_key, model, bucket,
-        billing_sum(rollup_requests) AS rollup_requests, billing_sum(requests) AS requests,
-        billing_sum(rollup_charge) AS rollup_nano, billing_sum(charge) AS charge_nano
-    FROM (
-        SELECT organization_id, api_key_id, reseller_id, model, bucket, requests AS rollup_requests,
-            prompt_tokens AS rollup_prompt, completion_tokens AS rollup_completion,
-            charge_nano AS rollup_charge, cost_nano AS rollup_cost, 0::bigint AS requests,
-            0::bigint AS prompt, 0::bigint AS completion, 0::bigint AS charge, 0::bigint AS cost
-        FROM billing_usagerollup WHERE bucket >= ({BOUNDARY})
-        UNION ALL
-        SELECT u.organization_id, u.api_key_id, u.reseller_id, u.model,
-            date_bin('15 minutes', u.started_at, 'epoch'), 0, 0, 0, 0, 0, 1,
-            u.input_tokens + u.cache_read_tokens + u.cache_write_5m_tokens + u.cache_write_1h_tokens
-                + u.audio_input_tokens + u.image_input_tokens,
-            u.output_tokens + u.reasoning_tokens + u.audio_output_tokens, u.charge_nano, u.cost_nano
-        FROM billing_usagerecord u JOIN billing_settlementbatch b ON b.id = u.batch_id
-        WHERE b.aggregated_at IS NOT NULL AND date_bin('15 minutes', u.started_at, 'epoch') >= ({BOUNDARY})
-    ) both_sides
-    GROUP BY organization_id, api_key_id, reseller_id, model, bucket
-    HAVING billing_sum(rollup_requests) <> billing_sum(requests)
-        OR billing_sum(rollup_prompt) <> billing_sum(prompt)
-        OR billing_sum(rollup_completion) <> billing_sum(completion)
-        OR billing_sum(rollup_charge) <> billing_sum(charge)
-        OR billing_sum(rollup_cost) <> billing_sum(cost)
-    """,  # noqa: S608 - a query of this module
-)
-
-ARCHIVED = search(
-    "archived_usage",
-    _("What a customer used in detached months is in the rollups of that time and the sums of batches."),
-    f"""
-    SELECT organization_id, sum(rollup_requests) AS rollup_requests, sum(requests) AS requests,
-        sum(rollup_charge) AS rollup_nano, sum(charge) AS charge_nano
-    FROM (
-        SELECT organization_id, requests AS rollup_requests, charge_nano AS rollup_charge,
-            cost_nano AS rollup_cost, 0::bigint AS requests, 0::bigint AS charge, 0::bigint AS cost
-        FROM billing_usagerollup WHERE bucket < ({BOUNDARY})
-        UNION ALL
-        SELECT organization_id, 0, 0, 0, records, charge_nano, cost_nano FROM billing_archivedusage
-        UNION ALL
-        SELECT u.organization_id, 0, 0, 0, 1, u.charge_nano, u.cost_nano
-        FROM billing_usagerecord u JOIN billing_settlementbatch b ON b.id = u.batch_id
-        WHERE (SELECT count(*) > 0 FROM billing_usagearchive)
-            AND b.aggregated_at IS NOT NULL AND date_bin('15 minutes', u.started_at, 'epoch') < ({BOUNDARY})
-    ) both_sides
-    GROUP BY 1
-    HAVING sum(rollup_requests) <> sum(requests) OR sum(rollup_charge) <> sum(charge)
-        OR sum(rollup_cost) <> sum(cost)
-    UNION ALL
-    SELECT NULL, sum(b.records), sum(o.records), sum(b.charge_nano), sum(o.charge_nano)
-    FROM (SELECT archive_id, sum(records) AS records, sum(charge_nano) AS charge_nano,
-            sum(uncollected_nano) AS uncollected_nano, sum(cost_nano) AS cost_nano
-        FROM billing_archivedbatch GROUP BY 1) b
-    FULL JOIN (SELECT archive_id, sum(records) AS records, sum(charge_nano) AS charge_nano,
-            sum(uncollected_nano) AS uncollected_nano, sum(cost_nano) AS cost_nano
-        FROM billing_archivedusage GROUP BY 1) o USING (archive_id)
-    WHERE (b.records, b.charge_nano, b.uncollected_nano, b.cost_nano)
-        IS DISTINCT FROM (o.records, o.charge_nano, o.uncollected_nano, o.cost_nano)
-    GROUP BY archive_id
-    """,  # noqa: S608 - a query of this module
-)
-
-SEARCHES: tuple[Search, ...] = (
-    BATCHES,
-    AGGREGATED,
-    USAGE_POSTINGS,
-    USAGE_BY_CHANNEL,
-    USAGE_BY_RESELLER,
-    ROLLUPS,
-    ARCHIVED,
-)
+SEARCHES: tuple[Search, ...] = (USAGE_BY_CUSTOMER, USAGE_POSTINGS, USAGE_BY_CHANNEL, USAGE_BY_RESELLER)

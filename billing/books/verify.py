@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from billing.books import ledger, operators, prices, usage, wallets
+from billing.books import ledger, making, operators, prices, usage, wallets
 from billing.books.rules import Rule, Search
 from common.database import plain_rows
 
@@ -21,6 +21,7 @@ SEARCHES: tuple[Search, ...] = (
     *ledger.SEARCHES,
     *prices.SEARCHES,
     *usage.SEARCHES,
+    *making.SEARCHES,
     *operators.SEARCHES,
 )
 RULES: tuple[Rule, ...] = tuple(rule for search in SEARCHES for rule in search.rules)
@@ -60,7 +61,7 @@ def verify_books() -> dict[str, Any]:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         for name, value in SETTINGS.items():
             cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
-        for statement in usage.STAGE:
+        for statement in (*usage.STAGE, *making.STAGE):
             cursor.execute(statement)
         checks = [check for search in SEARCHES for check in _run(cursor, search)]
         cursor.execute(TOTALS)

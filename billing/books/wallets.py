@@ -4,10 +4,11 @@ from django.utils.translation import gettext_noop as _
 
 from billing.books.rules import Search, search
 
-# Of the batches that no aggregation has taken yet.
+# Records of the batches that no aggregation has taken yet: few, found by their index.
 NOT_AGGREGATED = """
-SELECT organization_id, sum(charge) AS charge_nano, sum(uncollected) AS uncollected_nano
-FROM books_usage WHERE NOT is_aggregated GROUP BY 1
+SELECT u.organization_id, sum(u.charge_nano) AS charge_nano, sum(u.uncollected_nano) AS uncollected_nano
+FROM billing_settlementbatch b JOIN billing_usagerecord u ON u.batch_id = b.id
+WHERE b.aggregated_at IS NULL GROUP BY 1
 """
 
 WALLETS = search(

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     dependencies = [("billing", "0007_prices")]
 
     operations = [
-        migrations.RunSQL((SQL / "0008_sum.sql").read_text(), "DROP AGGREGATE billing_sum(bigint);"),
+        migrations.RunSQL((SQL / "0008_sum.sql").read_text(), "DROP FUNCTION billing_mark(bigint, bigint); DROP AGGREGATE billing_sum(bigint);"),
         migrations.AddField(
             model_name="usagearchive",
             name="rollups_until",

@@ -16,5 +16,5 @@ class GeminiDouble(VendorDouble):
     @property
     @override
     def base_url(self) -> str:
-        """What a channel of this vendor takes."""
-        return f"{self.origin}/v1beta"
+        """What a channel of this vendor takes: the version is part of every path."""
+        return self.origin
