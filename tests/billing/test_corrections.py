@@ -8,7 +8,7 @@ from django.db import DatabaseError, connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts.models import User
+from accounts.models import Reseller, User
 from billing.adjustments import AdjustmentRefused, approve_adjustment, request_correction
 from billing.aggregation import aggregate_batches
 from billing.corrections import CorrectionTooLarge, NotAggregatedYet, UsageUnknown, correct_usage
@@ -120,7 +120,7 @@ class TestGivingBack:
 @pytest.mark.django_db
 class TestMargin:
     def test_a_reseller_loses_what_it_earned_on_it(self) -> None:
-        payer = make_payer()
+        payer = make_customer_of_a_reseller()
         arrive(payer, 100)
         record = spend_with_wholesale(payer, (30, 20))[0]
         assert balance(Account.RESELLER_PAYABLE) == -10
@@ -130,19 +130,26 @@ class TestMargin:
         assert_money_adds_up()
 
     def test_on_promotional_credit_it_had_earned_nothing(self) -> None:
-        payer = make_payer()
+        payer = make_customer_of_a_reseller()
         arrive(payer, 100, LotKind.PROMOTIONAL)
         give_back(spend_with_wholesale(payer, (30, 20))[0])
         assert balance(Account.RESELLER_PAYABLE) == 0
 
     def test_of_mixed_requests_only_its_own_part_goes(self) -> None:
-        payer = make_payer()
+        payer = make_customer_of_a_reseller()
         arrive(payer, 100)
         with_margin, without = spend_with_wholesale(payer, (40, 20), (40, 40))
         give_back(without)
         assert balance(Account.RESELLER_PAYABLE) == -20
         give_back(with_margin)
         assert balance(Account.RESELLER_PAYABLE) == 0
+
+
+def make_customer_of_a_reseller() -> Payer:
+    payer = make_payer()
+    payer.organization.reseller = Reseller.objects.create(slug="second", name="Second")
+    payer.organization.save()
+    return payer
 
 
 def spend_with_wholesale(payer: Payer, *charges: tuple[int, int]) -> list[dict[str, Any]]:
