@@ -150,6 +150,7 @@ def _check_second_operator(refund: Refund, actor: User | None) -> None:
 
 
 def _take_in_again(wallet: Wallet, refund: Refund) -> None:
+    assert refund.lot_id is not None  # only one made in Stripe's dashboard has none, and that has ended
     lock_lots_named([refund.lot_id])
     clears = min(refund.amount_nano, wallet.receivable)
     entries = ledger_templates.refund_failed(

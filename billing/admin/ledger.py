@@ -46,7 +46,7 @@ ACCOUNT_NAMES = {
     Account.UPSTREAM_DEPOSITS: _("Deposits with vendors"),
     Account.PAID_CREDIT: _("Paid credit"),
     Account.PROMOTIONAL_CREDIT: _("Promotional credit"),
-    Account.DISPUTED_CREDIT: _("Disputed credit"),
+    Account.HELD_CREDIT: _("Credit on hold"),
     Account.TAX_PAYABLE: _("Tax payable"),
     Account.RESELLER_PAYABLE: _("Owed to resellers"),
     Account.REFUNDS_PAYABLE: _("Refunds payable"),

@@ -78,9 +78,14 @@ class RefundState(models.TextChoices):
 
 
 class Refund(OrganizationOwned):
-    """Unused paid credit on its way back to the payer. It left the lot when the refund was requested."""
+    """Unused paid credit on its way back to the payer. It left the lot when the refund was requested.
 
-    lot = models.ForeignKey(Lot, models.PROTECT, related_name="refunds")
+    With a `top_up` the money goes back through Stripe, which knows it as `stripe_id`. One that was made in
+    Stripe's dashboard may find its credit spent: `owed_nano` of it is a debt; no `lot` where none is left.
+    """
+
+    lot = models.ForeignKey(Lot, models.PROTECT, null=True, related_name="refunds")
+    top_up = models.ForeignKey("billing.TopUp", models.PROTECT, null=True, related_name="refunds")
     amount_nano = models.BigIntegerField(_("credit"))
     tax_nano = models.BigIntegerField(_("tax"), default=0)
     state = models.CharField(
@@ -91,6 +96,9 @@ class Refund(OrganizationOwned):
     requested_by = models.ForeignKey(User, models.PROTECT, null=True, verbose_name=_("requested by"))
     requested_at = models.DateTimeField(_("requested"), auto_now_add=True)
     ended_at = models.DateTimeField(_("ended"), null=True)
+    owed_nano = models.BigIntegerField(_("left owed"), default=0)
+    stripe_id = models.CharField(_("refund at Stripe"), max_length=64, null=True, unique=True)  # noqa: DJ001
+    failure_reason = models.CharField(_("why it failed"), max_length=100, blank=True)
 
     class Meta(OrganizationOwned.Meta):
         verbose_name = _("refund")

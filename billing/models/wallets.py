@@ -66,6 +66,8 @@ class GrantKind(models.TextChoices):
     WELCOME = "welcome", _("Welcome credit")
     VOUCHER = "voucher", _("Voucher code")
     GOODWILL = "goodwill", _("Goodwill")
+    REFERRAL = "referral", _("Referral bonus")
+    CAMPAIGN = "campaign", _("Campaign")
 
 
 class Grant(OrganizationOwned):
