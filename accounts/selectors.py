@@ -1,7 +1,7 @@
 """Reads of accounts."""
 
 from accounts.contracts import Principal
-from accounts.models import APIKey, Organization, User
+from accounts.models import APIKey
 
 
 def principal_for_digest(digest: bytes) -> Principal | None:
@@ -12,12 +12,3 @@ def principal_for_digest(digest: bytes) -> Principal | None:
         .first()
     )
     return Principal(*row) if row else None
-
-
-def organizations_of(user: User) -> list[Organization]:
-    """Those the person is a member of, the oldest membership first."""
-    return list(
-        Organization.objects.filter(membership__user=user)
-        .select_related("reseller")
-        .order_by("membership__created_at", "pk")
-    )

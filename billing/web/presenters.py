@@ -63,6 +63,9 @@ SOURCES: dict[str, Words] = {
 }
 
 
+MARKS: dict[str, Words] = {UsageSource.CLAMPED: _("Corrected"), UsageSource.ESTIMATED: _("Estimated")}
+
+
 @dataclass(frozen=True)
 class Call:
     """One line of the usage list."""
@@ -109,8 +112,9 @@ class Call:
         return self.record.ending == Ending.COMPLETE
 
     @property
-    def is_estimated(self) -> bool:
-        return self.record.usage_source == UsageSource.ESTIMATED
+    def how_counted(self) -> Words | None:
+        """A mark for tokens that are not as the vendor counted them."""
+        return MARKS.get(self.record.usage_source)
 
     @property
     def source(self) -> Words:

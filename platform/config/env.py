@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import environ
 
@@ -13,6 +14,8 @@ from common.money import AmountInvalid, parse_nano
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS_MODULE = "config.settings"
 LEAST_MONTHS_KEPT = 2
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
+EMAIL_URL_HELP = "EMAIL_URL must be like smtp+tls://user:password@mail.example.com:587 (or smtp, smtp+ssl)"
 
 
 class EnvironmentInvalid(AppError):
@@ -35,7 +38,8 @@ class Env:
     field_keys: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
     public_url: str | None
-    email_url: str | None
+    email: Mapping[str, Any] | None
+    email_from: str
     usage_retention_months: int | None
     second_operator_over_nano: int
     debug: bool
@@ -69,11 +73,25 @@ def read_env(variables: Mapping[str, str]) -> Env:
         field_keys=tuple(reader.list("FIELD_KEYS", default=[])),
         allowed_hosts=tuple(reader.list("ALLOWED_HOSTS", default=[])),
         public_url=text("PUBLIC_URL"),
-        email_url=text("EMAIL_URL"),
+        email=_email(text("EMAIL_URL")),
+        email_from=text("EMAIL_FROM") or "Farebox <no-reply@localhost>",
         usage_retention_months=_months(text("USAGE_RETENTION_MONTHS")),
         second_operator_over_nano=_amount("SECOND_OPERATOR_OVER", text("SECOND_OPERATOR_OVER") or "100"),
         debug=reader.bool("DEBUG", default=False),
     )
+
+
+def _email(written: str | None) -> Mapping[str, Any] | None:
+    """Django's settings of a mail server; None: mails become files."""
+    if written is None:
+        return None
+    try:
+        settings = environ.Env.email_url_config(written)
+    except (ValueError, environ.ImproperlyConfigured) as error:
+        raise EnvironmentInvalid(EMAIL_URL_HELP) from error  # the URL has a password in it: never shown
+    if settings["EMAIL_BACKEND"] != SMTP or not settings["EMAIL_HOST"]:
+        raise EnvironmentInvalid(EMAIL_URL_HELP)
+    return {name: value for name, value in settings.items() if name != "EMAIL_FILE_PATH"}
 
 
 def _months(written: str | None) -> int | None:

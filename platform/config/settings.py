@@ -131,9 +131,10 @@ ACCOUNT_FORMS = {"signup": "accounts.web.forms.SignupForm"}
 LOGIN_REDIRECT_URL = "/"
 LOGIN_URL = "account_login"
 
-DEFAULT_FROM_EMAIL = "Farebox <no-reply@localhost>"
+DEFAULT_FROM_EMAIL = ENV.email_from
 EMAIL_BACKEND = "common.mail.FileBackend"
 EMAIL_FILE_PATH = ENV.home / "mail"
+globals().update(ENV.email or {})
 EMAIL_TIMEOUT = 10
 
 # --- Text, time, files --------------------------------------------------------------------------

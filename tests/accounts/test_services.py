@@ -1,16 +1,14 @@
 """Use cases of accounts: what is written, what is audited, what is told to other processes."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
 from django.db import IntegrityError, connection
-from django.utils import timezone
 
 from accounts.keys import digest_key
 from accounts.models import APIKey, AuditEvent, Membership, Organization, Reseller, Role, User
-from accounts.selectors import organizations_of, principal_for_digest
+from accounts.selectors import principal_for_digest
 from accounts.services import (
     KeyUnknown,
     NameInvalid,
@@ -150,18 +148,6 @@ def test_an_operator_may_sign_in_at_once() -> None:
     assert operator.is_staff
     assert operator.check_password(password)
     assert EmailAddress.objects.get(user=operator).verified
-
-
-def test_organizations_are_listed_once_and_the_oldest_membership_first(owner: User) -> None:
-    first, second = (create_organization(owner=owner, name=name) for name in ("first", "second"))
-    for number in range(3):
-        other = User.objects.create_user(f"other{number}@example.com")
-        joined = Membership.across_all_organizations.create(organization=second, user=other, role=Role.VIEWER)
-        Membership.across_all_organizations.filter(pk=joined.pk).update(
-            created_at=timezone.now() - timedelta(days=number)
-        )
-    make_payer()
-    assert organizations_of(owner) == [first, second]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import pytest
 from allauth.account.models import EmailAddress
 
 from accounts.models import Organization, Reseller, User
-from accounts.selectors import organizations_of
 from accounts.services import find_api_key
 from billing.models import Grant
 from billing.services import GrantRefused
@@ -16,7 +15,7 @@ pytestmark = pytest.mark.django_db
 def test_a_customer_has_all_it_takes_to_call() -> None:
     made = create_customer(email=" New@Example.com", organization_name="Acme", credit_nano=5)
     person = User.objects.get(email="new@example.com")
-    assert organizations_of(person) == [made.organization]
+    assert list(person.organizations.all()) == [made.organization]
     assert EmailAddress.objects.get(user=person).verified
     assert not person.has_usable_password()
     assert find_api_key(made.api_key).organization == made.organization

@@ -77,3 +77,22 @@ def test_the_limit_for_one_operator_is_written_in_dollars() -> None:
     for wrong in ("much", "-1", "0.0000000001"):
         with pytest.raises(EnvironmentInvalid, match="SECOND_OPERATOR_OVER"):
             read_env({"SECOND_OPERATOR_OVER": wrong})
+
+
+def test_a_mail_server_is_one_address() -> None:
+    assert read_env({}).email is None
+    email = read_env({"EMAIL_URL": "smtp+tls://u:p%40ss@mail.example.com:587"}).email
+    assert email is not None
+    assert (email["EMAIL_HOST"], email["EMAIL_PORT"], email["EMAIL_USE_TLS"]) == (
+        "mail.example.com",
+        587,
+        True,
+    )
+    assert (email["EMAIL_HOST_USER"], email["EMAIL_HOST_PASSWORD"]) == ("u", "p@ss")
+
+
+@pytest.mark.parametrize("wrong", ["mail.example.com", "http://u:secret@h", "smtp://", "consolemail://"])
+def test_a_mail_server_that_is_none_is_refused_without_showing_its_password(wrong: str) -> None:
+    with pytest.raises(EnvironmentInvalid, match="EMAIL_URL must be like") as refusal:
+        read_env({"EMAIL_URL": wrong})
+    assert "secret" not in str(refusal.value)
