@@ -63,6 +63,7 @@ def whole_message(script: Script, answer_id: str) -> dict[str, Any]:
         **_empty_message(script, answer_id),
         "content": content,
         "stop_reason": script.stop_reason,
+        "stop_sequence": script.stop_sequence,
         "stop_details": script.directive.stop_details,
         "usage": {**script.usage, **script.final_usage},
     }
@@ -96,7 +97,7 @@ class Events:
         self.content: list[tuple[bytes, int]] = []  # an event, and the pieces given with it
         for index, (block, pieces) in enumerate(script.blocks):
             self._add_block(index, block, pieces)
-        delta: dict[str, Any] = {"stop_reason": script.stop_reason, "stop_sequence": None}
+        delta: dict[str, Any] = {"stop_reason": script.stop_reason, "stop_sequence": script.stop_sequence}
         if script.directive.stop_details is not None:
             delta["stop_details"] = script.directive.stop_details
         self.closing = [_event("message_delta", delta=delta, usage=script.final_usage)]

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 
 from tests.doubles.anthropic_rules import sign, thinks
-from tests.doubles.vendor_chat import words
+from tests.doubles.examples import example, pieces_of, stop_at
+from tests.doubles.vendor_script import words
 
 DEFAULT_CHUNKS = 8
 DEFAULT_INPUT_TOKENS = 10
@@ -98,6 +99,7 @@ class Script:
     stream: bool
     blocks: list[tuple[dict[str, Any], list[str]]]
     stop_reason: str
+    stop_sequence: str | None
     usage: dict[str, Any]
     output_tokens: int
     thinking_tokens: int
@@ -124,9 +126,10 @@ def read_script(body: dict[str, Any]) -> Script:
     thoughts = thinks(body) if directive.thinking is None else directive.thinking
     blocks = _thinking_blocks(directive, str(body["model"])) if thoughts else []
     pieces = _pieces(directive, body, calls=bool(tools))
+    pieces, stop = stop_at(pieces, body.get("stop_sequences", ()))
     thinking_tokens = TOKENS_OF_THOUGHT if thoughts else 0
     output = len(pieces) + 5 * len(tools) + thinking_tokens
-    reason = "tool_use" if tools else "end_turn"
+    reason = "tool_use" if tools else "end_turn" if stop is None else "stop_sequence"
     if output > body["max_tokens"]:
         pieces, tools, output, reason = pieces[: body["max_tokens"]], (), body["max_tokens"], "max_tokens"
     if pieces:
@@ -138,6 +141,7 @@ def read_script(body: dict[str, Any]) -> Script:
         stream=bool(body.get("stream")),
         blocks=blocks,
         stop_reason=directive.stop_reason or reason,
+        stop_sequence=stop,
         usage=_first_usage(body, directive),
         output_tokens=output,
         thinking_tokens=min(thinking_tokens, output),
@@ -150,7 +154,7 @@ def _pieces(directive: Directive, body: dict[str, Any], *, calls: bool) -> list[
     if text is None and wanted is not None and not calls:
         text = orjson.dumps(example(wanted["schema"])).decode()
     if text is not None:
-        return [text[at : at + 6] for at in range(0, len(text), 6)]
+        return pieces_of(text)
     default = 0 if calls else DEFAULT_CHUNKS
     return words(default if directive.chunks is None else directive.chunks, unicode=directive.unicode)
 
@@ -196,22 +200,3 @@ def _first_usage(body: dict[str, Any], directive: Directive) -> dict[str, Any]:
         "service_tier": "standard",
         **(directive.usage or {}),
     }
-
-
-def example(schema: Any) -> Any:
-    """Something that fulfils a plain schema."""
-    if not isinstance(schema, dict):
-        return None
-    for name in ("const", "default"):
-        if name in schema:
-            return schema[name]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    if schema.get("anyOf"):
-        return example(schema["anyOf"][0])
-    kind = schema.get("type")
-    kind = kind[0] if isinstance(kind, list) else kind
-    if kind == "object":
-        return {name: example(inner) for name, inner in schema.get("properties", {}).items()}
-    plain = {"string": "w0", "integer": 1, "number": 1.5, "boolean": True}
-    return [example(schema.get("items"))] if kind == "array" else plain.get(str(kind))

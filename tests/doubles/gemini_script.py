@@ -10,8 +10,9 @@ from typing import Any
 
 import orjson
 
+from tests.doubles.examples import example, pieces_of, stop_at
 from tests.doubles.gemini_rules import family_of, sign, thinks
-from tests.doubles.vendor_chat import words
+from tests.doubles.vendor_script import words
 
 DEFAULT_CHUNKS = 8
 DEFAULT_PROMPT_TOKENS = 10
@@ -112,7 +113,7 @@ def read_script(model: str, body: dict[str, Any], *, stream: bool) -> Script:
     thought = thinks(model, body) if directive.thinking is None else directive.thinking
     shown = thought and config.get("thinkingConfig", {}).get("includeThoughts")
     calls = _calls(model, directive.tools or _forced_calls(body))
-    pieces = _pieces(directive, config, calls=bool(calls))
+    pieces, _ = stop_at(_pieces(directive, config, calls=bool(calls)), config.get("stopSequences", ()))
     reason, limit = "STOP", config.get("maxOutputTokens", 1 << 20)
     thoughts = TOKENS_OF_THOUGHT if thought else 0
     if thoughts + len(pieces) + 5 * len(calls) > limit:
@@ -138,7 +139,7 @@ def _pieces(directive: Directive, config: dict[str, Any], *, calls: bool) -> lis
         schema = config.get("responseSchema") or config.get("responseJsonSchema") or {"type": "object"}
         text = orjson.dumps(example(schema)).decode()
     if text is not None:
-        return [text[at : at + 6] for at in range(0, len(text), 6)]
+        return pieces_of(text)
     default = 0 if calls else DEFAULT_CHUNKS
     return words(default if directive.chunks is None else directive.chunks, unicode=directive.unicode)
 
@@ -183,21 +184,3 @@ def _usage(body: dict[str, Any], directive: Directive, candidates: int, thoughts
         **(directive.usage or {}),
     }
     return {name: value for name, value in usage.items() if value is not None}
-
-
-def example(schema: Any) -> Any:
-    """Something that fulfils a plain schema."""
-    if not isinstance(schema, dict):
-        return None
-    if "const" in schema:
-        return schema["const"]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    if schema.get("anyOf"):
-        return example(schema["anyOf"][0])
-    kind = schema.get("type")
-    kind = str(kind[0] if isinstance(kind, list) else kind).lower()
-    if kind == "object":
-        return {name: example(inner) for name, inner in schema.get("properties", {}).items()}
-    plain = {"string": "w0", "integer": 1, "number": 1.5, "boolean": True}
-    return [example(schema.get("items"))] if kind == "array" else plain.get(kind)

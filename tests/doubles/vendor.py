@@ -18,7 +18,10 @@ What it answers is told by the request. The content of the LAST user message may
     error_in_stream_after N content chunks, then an error event instead of the rest
     no_usage, no_done, usage_each_chunk, crlf, empty_first_choices     streams of other vendors
     reasoning, refusal    pieces of thought, one of the vendor's own errors: see below
+    text, refuses         a text of one's own, said as a refusal of the model
     split                 events (a write each, the default) | whole | bytes | random:SEED
+
+`stop` ends the words, `response_format` gets JSON that fulfils it, `logprobs` are told.
 
 Anything else gets 8 chunks at once, 10 prompt tokens plus one for every 4 characters, a completion
 token for each chunk. With several choices, N chunks means N of each choice. `max_completion_tokens`

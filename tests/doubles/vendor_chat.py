@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from tests.doubles.vendor_http import render_error
-from tests.doubles.vendor_script import Point, Script
+from tests.doubles.vendor_script import Point, Script, words
 
 
 class Stream:
@@ -55,13 +55,27 @@ class Stream:
         script = self.script
         if script.directive.tool_calls:
             deltas = tuple(_tool_deltas(script.directive.tool_calls))
-        else:
+        elif script.texts is None:
             deltas = content_deltas(script.chunks, unicode=script.directive.unicode)
+        else:
+            name = "refusal" if script.directive.refuses else "content"
+            deltas = tuple(orjson.dumps({name: piece}) for piece in script.texts)
+        if script.logprobs is not None and not script.directive.tool_calls:
+            return self._render_with_logprobs(deltas)
         if script.choices > 1:
             return [self._chunk(delta, index) for delta in deltas for index in range(script.choices)]
         start = b'data: %b,"choices":[{"index":0,"delta":' % self._start
         middle = self._middle
         return [start + delta + middle for delta in deltas]
+
+    def _render_with_logprobs(self, deltas: tuple[bytes, ...]) -> list[bytes]:
+        chunks = []
+        for delta, piece in zip(deltas, pieces_to_say(self.script), strict=True):
+            told = orjson.dumps(_logprobs([piece], self.script.logprobs or 0))
+            for index in range(self.script.choices):
+                chunk = self._chunk(delta, index)
+                chunks.append(chunk.replace(b'"logprobs":null', b'"logprobs":' + told))
+        return chunks
 
     def _chunk(self, delta: bytes, index: int, *, final: bool = False) -> bytes:
         end = self._middle
@@ -132,10 +146,12 @@ def whole_answer(script: Script, answer_id: str, created: int) -> dict[str, Any]
 
 def _whole_choice(script: Script, index: int) -> dict[str, Any]:
     calls = script.directive.tool_calls
+    said = None if calls else _said(script)
+    refuses = script.directive.refuses
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": None if calls else whole_text(script.chunks, unicode=script.directive.unicode),
-        "refusal": None,
+        "content": None if refuses else said,
+        "refusal": said if refuses else None,
         "annotations": [],
     }
     if calls:
@@ -143,9 +159,29 @@ def _whole_choice(script: Script, index: int) -> dict[str, Any]:
     return {
         "index": index,
         "message": message,
-        "logprobs": None,
+        "logprobs": None if script.logprobs is None else _logprobs(pieces_to_say(script), script.logprobs),
         "finish_reason": script.finish_reason,
     }
+
+
+def _said(script: Script) -> str:
+    if script.texts is None:
+        return whole_text(script.chunks, unicode=script.directive.unicode)
+    return "".join(script.texts)
+
+
+def pieces_to_say(script: Script) -> list[str]:
+    if script.texts is None:
+        return words(script.chunks, unicode=script.directive.unicode)
+    return list(script.texts)
+
+
+def _logprobs(pieces: list[str], alternatives: int) -> dict[str, Any]:
+    """Each piece as a token, with the most probable others beside it."""
+    others = [{"token": f"x{n}", "logprob": -1.5 - n, "bytes": None} for n in range(alternatives)]
+    told = [{"token": piece, "logprob": -0.25, "bytes": list(piece.encode())} for piece in pieces]
+    content = [{**each, "top_logprobs": [each, *others][:alternatives]} for each in told]
+    return {"content": content, "refusal": None}
 
 
 def tool_call(number: int, call: dict[str, Any]) -> dict[str, Any]:
@@ -183,8 +219,3 @@ def content_deltas(chunks: int, *, unicode: bool) -> tuple[bytes, ...]:
 def whole_text(chunks: int, *, unicode: bool) -> str:
     """The text of an answer of so many chunks, streamed or not."""
     return "".join(words(chunks, unicode=unicode))
-
-
-def words(chunks: int, *, unicode: bool) -> list[str]:
-    """One word a chunk, each telling its number, so that a lost or doubled one shows."""
-    return [f"词{number}🚃é " if unicode else f"w{number} " for number in range(chunks)]

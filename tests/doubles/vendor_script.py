@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from tests.doubles.examples import example, pieces_of, stop_at
+
 DEFAULT_CHUNKS = 8
 DEFAULT_PROMPT_TOKENS = 10
 CHARACTERS_PER_TOKEN = 4
@@ -60,6 +62,8 @@ class Directive:
     unicode: bool = False
     reasoning: int = 0
     refusal: str | None = None
+    text: str | None = None
+    refuses: bool = False
 
     @property
     def stops_at(self) -> Point | None:
@@ -77,6 +81,7 @@ class Directive:
 
 DEFAULT = Directive()
 _FIELDS = frozenset(field.name for field in fields(Directive))
+_ANY_OBJECT = {"type": "object", "properties": {"answer": {"type": "string"}}}
 _PLACES = ("before_headers", "after_headers", "after_chunks", "in_usage")
 _SPLITS = ("events", "whole", "bytes")
 
@@ -97,6 +102,8 @@ class Script:
     cached_tokens: int
     reasoning_tokens: int
     vendor: str = ""  # OpenAI, or a name in vendor_profiles
+    texts: tuple[str, ...] | None = None  # the pieces, where they are not the numbered words
+    logprobs: int | None = None  # alternatives for each piece; None: not asked for
 
     @property
     def answers_as(self) -> str:
@@ -132,12 +139,15 @@ def read_script(request: dict[str, Any], vendor: str = "") -> Script:
     directive = read_directive(_last_user_text(messages))
     choices = request.get("n") or 1
     chunks = DEFAULT_CHUNKS if directive.chunks is None else directive.chunks
+    texts = None if directive.tool_calls else _texts(directive, request, chunks)
+    chunks = chunks if texts is None else len(texts)
     completion = directive.completion_tokens
     completion = chunks * choices if completion is None else completion
     finish = directive.finish_reason or ("tool_calls" if directive.tool_calls else "stop")
     limit = request.get("max_completion_tokens") or request.get("max_tokens")
     if limit is not None and limit * choices < completion:
         completion, chunks, finish = limit * choices, min(chunks, limit), "length"
+        texts = texts[:chunks] if texts is not None else None
     prompt = directive.prompt_tokens
     options = request.get("stream_options") or {}
     stream = bool(request.get("stream"))
@@ -154,7 +164,30 @@ def read_script(request: dict[str, Any], vendor: str = "") -> Script:
         cached_tokens=directive.cached_tokens,
         reasoning_tokens=min(directive.reasoning_tokens, completion),
         vendor=vendor,
+        texts=texts,
+        logprobs=request.get("top_logprobs", 0) if request.get("logprobs") else None,
     )
+
+
+def _texts(directive: Directive, request: dict[str, Any], chunks: int) -> tuple[str, ...] | None:
+    wanted = request.get("response_format") or {"type": "text"}
+    stops = request.get("stop") or ()
+    stops = [stops] if isinstance(stops, str) else stops
+    if directive.text is not None:
+        pieces = pieces_of(directive.text)
+    elif wanted["type"] != "text" and directive.chunks is None:
+        schema = wanted.get("json_schema", {}).get("schema") or _ANY_OBJECT
+        pieces = pieces_of(orjson.dumps(example(schema)).decode())
+    elif stops:
+        pieces = words(chunks, unicode=directive.unicode)
+    else:
+        return None
+    return tuple(stop_at(pieces, stops)[0])
+
+
+def words(chunks: int, *, unicode: bool) -> list[str]:
+    """One word a chunk, each telling its number, so that a lost or doubled one shows."""
+    return [f"词{number}🚃é " if unicode else f"w{number} " for number in range(chunks)]
 
 
 @lru_cache(maxsize=512)
