@@ -96,7 +96,7 @@ class MessagesConnection(Connection):
         answer_id = self._double.new_id().replace("chatcmpl-", "msg_")
         line: dict[str, Any] = {
             "id": answer_id,
-            "auth_last4": request.head.headers.get("x-api-key", "")[-4:],
+            "auth_last4": _key_of(request)[-4:],
             "request_id": request.head.request_id,
             "started_at": time.time(),
             "started_monotonic": time.monotonic(),
@@ -126,10 +126,16 @@ class MessagesConnection(Connection):
         return plan, directive
 
 
+def _key_of(request: Request) -> str:
+    """In the vendor's own header, or as a bearer token, as its SDK sends it."""
+    headers = request.head.headers
+    return headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
+
+
 def _judge(request: Request) -> tuple[int, str | None, Any]:
     """Status, message and body: what the vendor would say before a model sees the request."""
     headers = request.head.headers
-    if not headers.get("x-api-key"):
+    if not _key_of(request):
         return 401, "x-api-key header is required", None
     if "anthropic-version" not in headers:
         return 400, "anthropic-version: header is required", None

@@ -10,7 +10,7 @@ from tests.doubles.anthropic_process import AnthropicDouble
 
 anthropic = pytest.importorskip("anthropic", reason="the vendor's SDK is not installed")
 
-MODEL = "claude-sonnet-4-5-20250929"
+MODEL = "claude-opus-4-5-20251101"
 TOOLS = [{"name": "f", "input_schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}]
 
 
