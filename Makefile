@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 REQUIREMENTS := platform/deploy/requirements
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 MESSAGES := $(wildcard platform/locale/*/LC_MESSAGES/*.po)
+# Tests of whole installations, which want the machine for themselves; the others run two at a time.
+WHOLE := tests/browser tests/chaos tests/conformance tests/crash tests/flows
 export PYTHONPATH := $(CURDIR):$(CURDIR)/platform
 
-.PHONY: help run install test check bench chaos lock messages clean
+.PHONY: help run install test check bench chaos conformance lock messages clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -20,7 +22,8 @@ install: $(VENV)/dev.stamp $(VENV)/messages.stamp ## the virtual environment wit
 test: install ## every check and every test
 	@$(MAKE) --no-print-directory check
 	@sh tests/install_browser.sh
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile $(filter-out $(WHOLE),$(wildcard tests/*))
+	@$(BIN)/python -m pytest -q $(WHOLE)
 
 check: install ## style, types, layers, migrations, templates, translations, sizes
 	@$(BIN)/ruff check --quiet .
@@ -36,6 +39,9 @@ bench: install ## what a request and a chunk cost, as one table
 
 chaos: install ## an hour of kills under load, then the audit; SECONDS=600 for less
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),3600) --seed $(or $(SEED),1)
+
+conformance: install ## asks every vendor's double for everything, writes platform/docs/conformance.md
+	@$(BIN)/python -m tests.conformance
 
 lock: install ## renew the hash-locked requirement files
 	@cd $(REQUIREMENTS) && for name in runtime dev; do \

@@ -11,6 +11,7 @@ from billing.contracts import TokenUsage
 from relay.capabilities import ModelTraits
 from relay.contracts import AnswerFrame, ChatAnswer, ChatRequest, ReportedUsage, UpstreamRequest
 from relay.errors import RelayError
+from relay.protocols.openai_chat.collect import ChunkCollector
 from relay.protocols.openai_chat.response import translate_response
 from relay.protocols.openai_chat.stream import ChatStreamTranslator
 from relay.vendors import anthropic, gemini, openai_shaped
@@ -59,8 +60,8 @@ class StreamTranslator(Protocol):
 class Collector(Protocol):
     """Makes a whole answer of a stream, for customers who asked for one."""
 
-    done: bool
-
+    @property
+    def done(self) -> bool: ...
     def feed(self, payload: bytes) -> None: ...
     def answer(self) -> ChatAnswer: ...
 
@@ -127,7 +128,7 @@ class OpenAIShaped:
         )
 
     def collector(self, frame: AnswerFrame) -> Collector:
-        raise NotImplementedError("a whole answer is asked for as one")
+        return ChunkCollector(self.stream(frame, include_usage=False))
 
 
 class Anthropic:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -252,9 +252,12 @@ def request_hex(public_id: str) -> str:
 
 
 class Installation:
-    """`with Installation() as installation:` starts it, with its vendor, and leaves nothing behind."""
+    """`with Installation() as installation:` starts it, with its vendor, and leaves nothing behind.
 
-    def __init__(self, *options: str) -> None:
+    With `variables` it is shipped as it is: the default catalogue, and these in its environment.
+    """
+
+    def __init__(self, *options: str, variables: Mapping[str, str] | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="fb-", dir="/tmp"))
         self.home = self.folder / "home"
         self.log = self.folder / "up.log"
@@ -263,6 +266,7 @@ class Installation:
         self.vendor = VendorDouble(self.folder / "vendor.jsonl")
         self.seconds_to_ready = 0.0
         self._options = options
+        self._variables = variables
         self._process: subprocess.Popen[bytes] | None = None
         self._customers = 0
 
@@ -292,8 +296,10 @@ class Installation:
     def environment(self) -> dict[str, str]:
         """Of the installation and of its commands; nothing of the test's own settings gets in."""
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-        own = {"FAREBOX_HOME": str(self.home), "PORT": str(self.port), "FAREBOX_CATALOG": str(self._catalog)}
-        return {**kept, **own}
+        own = {"FAREBOX_HOME": str(self.home), "PORT": str(self.port)}
+        if self._variables is None:
+            return {**kept, **own, "FAREBOX_CATALOG": str(self._catalog)}
+        return {**kept, **own, **self._variables}
 
     # Its life.
 

@@ -47,7 +47,9 @@ def test_two_characters_changed_about_are_caught(position: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "sk-", KEY[:-1], KEY + "0", "pk-" + KEY[3:], " " + KEY, KEY[:-1] + "é", "sk-" + "é" * 49]
+    "text",
+    ["", "sk-", KEY[:-1], KEY + "0", "pk-" + KEY[3:], " " + KEY, KEY[:-1] + "é", "sk-" + "é" * 49],
+    ids=["empty", "head", "short", "long", "other head", "blank", "accent", "accents"],
 )
 def test_other_texts_are_not_keys(text: str) -> None:
     assert not is_well_formed(text)

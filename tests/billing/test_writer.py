@@ -122,7 +122,7 @@ BAD: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("broken", BAD, ids=repr)
+@pytest.mark.parametrize("broken", BAD, ids=range(len(BAD)))
 async def test_a_bad_record_keeps_no_other_from_being_charged(
     broken: dict[str, Any], payer: Payer, tmp_path: Path
 ) -> None:

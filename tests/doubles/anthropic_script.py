@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from tests.doubles.anthropic_rules import sign, thinks
-from tests.doubles.examples import example, pieces_of, stop_at
+from tests.doubles.examples import example, example_in_words, pieces_of, stop_at
 from tests.doubles.vendor_script import words
 
 DEFAULT_CHUNKS = 8
@@ -153,10 +153,19 @@ def _pieces(directive: Directive, body: dict[str, Any], *, calls: bool) -> list[
     wanted = body.get("output_config", {}).get("format")
     if text is None and wanted is not None and not calls:
         text = orjson.dumps(example(wanted["schema"])).decode()
+    if text is None and directive.chunks is None and not calls:
+        text = _json_in_words(body.get("system"))
     if text is not None:
         return pieces_of(text)
     default = 0 if calls else DEFAULT_CHUNKS
     return words(default if directive.chunks is None else directive.chunks, unicode=directive.unicode)
+
+
+def _json_in_words(system: str | list[dict[str, Any]] | None) -> str | None:
+    """JSON between code fences, which is how a model writes it that is told not to use them."""
+    blocks = system if isinstance(system, list) else [{"text": system or ""}]
+    given = example_in_words("\n".join(block["text"] for block in blocks))
+    return None if given is None else f"```json\n{orjson.dumps(given).decode()}\n```"
 
 
 def _thinking_blocks(directive: Directive, model: str) -> list[tuple[dict[str, Any], list[str]]]:

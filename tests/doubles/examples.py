@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import orjson
+
 PIECE = 6  # characters
 
 
@@ -23,6 +25,14 @@ def example(schema: Any) -> Any:
         return {name: example(inner) for name, inner in schema.get("properties", {}).items()}
     plain = {"string": "w0", "integer": 1, "number": 1.5, "boolean": True}
     return [example(schema.get("items"))] if kind == "array" else plain.get(kind)
+
+
+def example_in_words(instructions: str) -> Any:
+    """What a model writes that is told in words to answer in JSON; None: it is not."""
+    _, states_one, schema = instructions.partition("JSON Schema:\n")
+    if states_one:
+        return example(orjson.loads(schema.partition("\n")[0]))
+    return {"answer": "w0"} if "JSON" in instructions else None
 
 
 def pieces_of(text: str) -> list[str]:

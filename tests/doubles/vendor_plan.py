@@ -99,9 +99,18 @@ def _describe_request(fields: dict[str, Any], script: Script) -> dict[str, Any]:
         "completion_tokens": script.completion_tokens,
         "cached_tokens": script.cached_tokens,
         "reasoning_tokens": script.reasoning_tokens,
-        "request": {name: fields[name] for name in LOGGED_FIELDS if name in fields},
+        "request": {
+            **{name: fields[name] for name in LOGGED_FIELDS if name in fields},
+            **_parts_of(fields),
+        },
     }
     return {**line, "usage": script.usage()} if script.directive.usage else line
+
+
+def _parts_of(fields: dict[str, Any]) -> dict[str, Any]:
+    """The kinds of the parts of the last message, where it has any."""
+    content = (fields.get("messages") or [{}])[-1].get("content")
+    return {"parts": [part["type"] for part in content]} if isinstance(content, list) else {}
 
 
 def plan_answer(script: Script, *, answer_id: str, created: int) -> Plan:

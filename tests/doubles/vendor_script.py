@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tests.doubles.examples import example, pieces_of, stop_at
+from tests.doubles.examples import example, example_in_words, pieces_of, stop_at
 
 DEFAULT_CHUNKS = 8
 DEFAULT_PROMPT_TOKENS = 10
@@ -81,7 +81,6 @@ class Directive:
 
 DEFAULT = Directive()
 _FIELDS = frozenset(field.name for field in fields(Directive))
-_ANY_OBJECT = {"type": "object", "properties": {"answer": {"type": "string"}}}
 _PLACES = ("before_headers", "after_headers", "after_chunks", "in_usage")
 _SPLITS = ("events", "whole", "bytes")
 
@@ -176,13 +175,20 @@ def _texts(directive: Directive, request: dict[str, Any], chunks: int) -> tuple[
     if directive.text is not None:
         pieces = pieces_of(directive.text)
     elif wanted["type"] != "text" and directive.chunks is None:
-        schema = wanted.get("json_schema", {}).get("schema") or _ANY_OBJECT
-        pieces = pieces_of(orjson.dumps(example(schema)).decode())
+        pieces = pieces_of(orjson.dumps(_as_wanted(wanted, request["messages"])).decode())
     elif stops:
         pieces = words(chunks, unicode=directive.unicode)
     else:
         return None
     return tuple(stop_at(pieces, stops)[0])
+
+
+def _as_wanted(wanted: dict[str, Any], messages: list[dict[str, Any]]) -> Any:
+    """By the schema of the format, or the one that an instruction states."""
+    if "json_schema" in wanted:
+        return example(wanted["json_schema"].get("schema") or {"type": "object"})
+    told = "\n".join(text_of(message) for message in messages if message["role"] == "system")
+    return example_in_words(told) or {"answer": "w0"}
 
 
 def words(chunks: int, *, unicode: bool) -> list[str]:
@@ -232,10 +238,11 @@ def _read_point(text: str | bool) -> Point:
 
 
 def _last_user_text(messages: list[dict[str, Any]]) -> str:
-    for message in reversed(messages):
-        if message.get("role") == "user":
-            return text_of(message)
-    return ""
+    """Of the last message only: once tools have answered, the default answer ends the loop."""
+    last: dict[str, Any] = next(
+        (one for one in reversed(messages) if one.get("role") not in ("system", "developer")), {}
+    )
+    return text_of(last) if last.get("role") == "user" else ""
 
 
 def text_of(message: dict[str, Any]) -> str:

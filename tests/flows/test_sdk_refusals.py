@@ -29,7 +29,7 @@ def poor(installation: Installation) -> Customer:
 
 
 class TestKeys:
-    @pytest.mark.parametrize("wrong", ["sk-mistyped", generate_key()])
+    @pytest.mark.parametrize("wrong", ["sk-mistyped", generate_key()], ids=["mistyped", "unknown"])
     def test_a_wrong_key_is_an_authentication_error(self, customer: Customer, wrong: str) -> None:
         with sdk(customer, api_key=wrong) as client, pytest.raises(openai.AuthenticationError) as caught:
             ask(client)

@@ -147,6 +147,7 @@ LLAMA = Dialect(
         pdf=False,
         strict_tools=False,
         parallel_tool_calls=False,
+        logprobs=False,  # many hosts leave them out without a word
         json_schema="prompt",
     ),
     extras=_OPEN_MODELS,

@@ -65,17 +65,23 @@ def build_request(
     build.fit_format()
     build.fit_messages()
     build.name_user(user_id)
+    build.stream_thoughts()
     outgoing = build.out
     outgoing["model"] = upstream_model
     if max_output_tokens is not None:
         outgoing[traits.max_tokens_field] = max_output_tokens
-    return UpstreamRequest(path=PATH, body=write_body(outgoing), dropped=tuple(build.dropped))
+    return UpstreamRequest(
+        path=PATH,
+        body=write_body(outgoing),
+        dropped=tuple(build.dropped),
+        stream_answer=build.stream_answer,
+    )
 
 
 class _Build:
     """One request on its way to the vendor's shape."""
 
-    __slots__ = ("_chat", "_dialect", "_traits", "dropped", "out")
+    __slots__ = ("_chat", "_dialect", "_traits", "dropped", "out", "stream_answer")
 
     def __init__(self, chat: ChatRequest, traits: ModelTraits, dialect: Dialect) -> None:
         self._chat = chat
@@ -83,6 +89,7 @@ class _Build:
         self._dialect = dialect
         self.out = forwarded_fields(chat)
         self.dropped: list[str] = []
+        self.stream_answer = False
 
     def drop_what_is_lacking(self) -> None:
         traits, dialect = self._traits, self._dialect
@@ -153,6 +160,16 @@ class _Build:
         if toggle is None or self._traits.reasoning not in {"toggle", "budget"}:
             return False
         return any(self.out.get(name) != value for name, value in toggle.off.items())
+
+    def stream_thoughts(self) -> None:
+        """A model that thinks in streams only is streamed from, also for a whole answer."""
+        toggle = self._dialect.toggle
+        if self._chat.stream or toggle is None or not toggle.must_be_off_unless_streamed or not self._thinks:
+            return
+        self.stream_answer = True
+        self.out["stream"] = True
+        if self._traits.stream_usage:
+            self.out["stream_options"] = {"include_usage": True}
 
     def fit_format(self) -> None:
         """A schema the vendor does not take is told in words, beside JSON if it takes that."""

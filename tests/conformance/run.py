@@ -1,0 +1,54 @@
+"""The run: every vendor of the catalogue's doubles, every feature, one installation as it is shipped."""
+
+from contextlib import ExitStack
+
+import httpx
+
+from tests.conformance.desk import SECONDS, Desk, Refused, Wrong
+from tests.conformance.features import FEATURES, Feature
+from tests.conformance.vendors import VENDORS, Vendor, variables
+from tests.doubles.anthropic_process import AnthropicDouble
+from tests.doubles.gemini_process import GeminiDouble
+from tests.doubles.process import VendorDouble
+from tests.installation import Installation
+
+PASS = "pass"
+FAIL = "FAIL"
+REFUSALS = ("unsupported_parameter", "unsupported_value")
+
+Results = dict[tuple[str, str], str]
+
+
+def run_conformance() -> Results:
+    """What came of each feature with each vendor: `pass`, `refused: …`, or `FAIL: …`."""
+    with ExitStack() as stack:
+        doubles = {
+            "vendor": stack.enter_context(VendorDouble()),
+            "anthropic": stack.enter_context(AnthropicDouble()),
+            "gemini": stack.enter_context(GeminiDouble()),
+        }
+        base_urls = {vendor.name: _base_url(doubles[vendor.double], vendor) for vendor in VENDORS}
+        installation = stack.enter_context(Installation(variables=variables(base_urls)))
+        customers = installation.create_customers(["20.00"] * len(VENDORS))
+        results: Results = {}
+        for vendor, customer in zip(VENDORS, customers, strict=True):
+            headers = {"authorization": f"Bearer {customer.api_key}"}
+            client = stack.enter_context(httpx.Client(headers=headers, timeout=SECONDS))
+            desk = Desk(vendor, doubles[vendor.double], customer, client)
+            results |= {(feature.name, vendor.name): _try(feature, desk) for feature in FEATURES}
+        return results
+
+
+def _base_url(double: VendorDouble, vendor: Vendor) -> str:
+    return double.base_url_of(vendor.profile) if vendor.profile else double.base_url
+
+
+def _try(feature: Feature, desk: Desk) -> str:
+    try:
+        return feature.run(desk) or PASS
+    except Refused as refusal:
+        param = refusal.error.get("param")
+        known = refusal.status == 400 and refusal.error.get("code") in REFUSALS and param in feature.params
+        return f"refused: `{refusal.error['code']}`" if known else f"{FAIL}: {refusal}"
+    except (Wrong, httpx.HTTPError, AssertionError, LookupError, TypeError, ValueError) as problem:
+        return f"{FAIL}: {type(problem).__name__} {problem}"
