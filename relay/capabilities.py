@@ -4,7 +4,7 @@ The defaults describe a model that speaks OpenAI's protocol and can do everythin
 defaults lie in its folder, a model's own traits in the catalogue.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -69,6 +69,22 @@ class ModelTraits:
     tool_call_ids: bool = True  # the vendor's calls and their results carry ids
     signed_tool_calls: bool = False  # calls sent back must carry the signature they came with
     tool_name_regex: str = "[A-Za-z0-9_-]{1,64}"
+
+
+# Words of the catalogue's `capabilities`, and the trait each switches on whatever the vendor's others can.
+_ABILITIES = {
+    "vision": "vision",
+    "pdf": "pdf",
+    "audio": "audio_in",
+    "tools": "tools",
+    "json_object": "json_object",
+}
+
+
+def with_abilities(base: ModelTraits, names: Iterable[str]) -> ModelTraits:
+    """`base` with the abilities named; what is not named stays as the vendor's models have it."""
+    known: dict[str, Any] = {_ABILITIES[name]: True for name in names if name in _ABILITIES}
+    return replace(base, **known)
 
 
 EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")

@@ -8,7 +8,7 @@ import structlog
 
 from common.sealing import SealBroken
 from relay.adapters import ADAPTERS, is_served
-from relay.capabilities import ModelTraits, TraitsInvalid, read_traits
+from relay.capabilities import ModelTraits, TraitsInvalid, read_traits, with_abilities
 from relay.errors import ModelNotFound
 from relay.models import Channel, LifecycleState, Model
 from relay.routing import Target
@@ -104,7 +104,8 @@ def _traits(model: Model, vendor: str) -> ModelTraits | None:
     """None where the catalogue says something that this vendor's adapter cannot mean."""
     said = {"max_tokens_field": model.max_tokens_field, "max_output": model.max_output_tokens}
     try:
-        return read_traits(said | model.traits, ADAPTERS[vendor].traits)
+        able = with_abilities(ADAPTERS[vendor].traits, model.capabilities)
+        return read_traits(said | model.traits, able)
     except TraitsInvalid as error:
         log.error("model_unusable", model=model.name, error=str(error))  # noqa: TRY400 - the message says it all
         return None

@@ -80,7 +80,7 @@ def tool_loop(desk: Desk) -> None:
     wanted = desk.vendor.manner.tools([("get_weather", {"city": "Oslo"})])
     asked = desk.request({**wanted, **desk.vendor.manner.thoughtful})["messages"]
     for ask in (desk.ask, desk.stream):
-        common: Json = {"tools": [WEATHER], "reasoning_effort": "low", "max_tokens": 3_000}
+        common: Json = {"tools": [WEATHER], **_thinking(desk)}
         [call] = ask({}, messages=asked, **common).message["tool_calls"]
         said = {"role": "assistant", "content": None, "tool_calls": [call]}
         result = {"role": "tool", "tool_call_id": call["id"], "content": "rain"}
@@ -138,7 +138,7 @@ def cache(desk: Desk) -> str | None:
 
 def reasoning(desk: Desk) -> str | None:
     tell = {"chunks": 8, **desk.vendor.manner.thoughtful}
-    for answer in desk.both(tell, reasoning_effort="low", max_tokens=3_000):
+    for answer in desk.both(tell, **_thinking(desk)):
         told = answer.usage["completion_tokens_details"]["reasoning_tokens"]
         if "reasoning_effort" in answer.dropped:
             need(told == 0, f"got {answer.usage}")
@@ -169,6 +169,11 @@ def client_gone(desk: Desk) -> None:
         next(response.iter_lines())
     record = desk.customer.wait_for_record(request_id, 15)
     need(record["ending"] == "client_gone" and record["charge_nano"] > 0, f"settled as {record['ending']}")
+
+
+def _thinking(desk: Desk) -> Json:
+    model = desk.vendor.thinker or desk.vendor.model
+    return {"model": model, "reasoning_effort": "low", "max_tokens": 3_000}
 
 
 def _called(call: Json) -> tuple[str, Json]:

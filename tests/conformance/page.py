@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.conformance.features import FEATURES
 from tests.conformance.run import Results
-from tests.conformance.vendors import VENDORS
+from tests.conformance.vendors import VENDORS, Vendor
 
 PAGE = Path(__file__).resolve().parents[2] / "platform" / "docs" / "conformance.md"
 HEAD = """# Conformance
@@ -19,8 +19,8 @@ tested with, and asks for everything, plain and streamed. `make test` compares t
 
 """
 NOTES = """
-The models asked: {models}. Other models of a vendor may take more or less; what each can do lies in the
-catalogue (`capabilities` and `traits` in `relay/catalog/default.toml`).
+Other models of a vendor may take more or less; what each can do lies in the catalogue (`capabilities` and
+`traits` in `relay/catalog/default.toml`).
 """
 
 
@@ -28,8 +28,12 @@ def render_page(results: Results) -> str:
     names = [vendor.name for vendor in VENDORS]
     lines = [_line(["", *names]), _line(["---"] * (len(names) + 1))]
     lines += [_line([one.name, *(results[one.name, name] for name in names)]) for one in FEATURES]
-    models = ", ".join(f"{vendor.name} `{vendor.model}`" for vendor in VENDORS)
-    return HEAD + "\n".join(lines) + "\n" + NOTES.format(models=models)
+    return HEAD + "\n".join([*lines, "", "The models asked:", "", *map(_models, VENDORS)]) + "\n" + NOTES
+
+
+def _models(vendor: Vendor) -> str:
+    thinker = f"; for reasoning `{vendor.thinker}`" if vendor.thinker else ""
+    return f"* {vendor.name}: `{vendor.model}`{thinker}"
 
 
 def _line(cells: list[str]) -> str:

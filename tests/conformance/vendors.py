@@ -79,16 +79,17 @@ class Vendor:
     manner: Manner
     profile: str = ""
     reports_cache: bool = True
+    thinker: str = ""  # asked where reasoning is asked for, if `model` has none
 
 
 VENDORS = (
-    Vendor("OpenAI", "gpt-4o", "OPENAI", "vendor", OPENAI_SHAPED),
+    Vendor("OpenAI", "gpt-4o", "OPENAI", "vendor", OPENAI_SHAPED, thinker="gpt-6-luna"),
     Vendor("Anthropic", "claude-sonnet-4-6", "ANTHROPIC", "anthropic", ANTHROPIC),
     Vendor("Gemini", "gemini-3.5-flash", "GEMINI", "gemini", GEMINI),
     Vendor("DeepSeek", "deepseek-flash", "DEEPSEEK", "vendor", OPENAI_SHAPED, "deepseek"),
     Vendor("xAI", "grok-4.7", "XAI", "vendor", OPENAI_SHAPED, "xai"),
     Vendor("Qwen", "qwen3.8-flash", "DASHSCOPE", "vendor", OPENAI_SHAPED, "qwen"),
-    Vendor("Llama", "llama-3.3-70b-instruct", "LLAMA", "vendor", OPENAI_SHAPED, "llama", False),
+    Vendor("Llama", "llama-3.3-70b-instruct", "LLAMA", "vendor", OPENAI_SHAPED, "llama", reports_cache=False),
 )
 
 

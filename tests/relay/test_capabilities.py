@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.capabilities import ModelTraits, TraitsInvalid, nearest_effort, read_traits
+from relay.capabilities import ModelTraits, TraitsInvalid, nearest_effort, read_traits, with_abilities
 
 
 def test_what_the_catalogue_does_not_say_stays_as_the_vendor_has_it() -> None:
@@ -51,3 +51,9 @@ def test_an_effort_the_model_lacks_becomes_the_next_higher(wanted: str, has: str
 
 def test_an_effort_above_all_becomes_the_highest() -> None:
     assert nearest_effort("max", ("low", "high")) == "high"
+
+
+def test_a_named_ability_is_there_whatever_the_vendors_other_models_can() -> None:
+    blind = ModelTraits(vision=False, pdf=False, json_schema="prompt")
+    able = with_abilities(blind, ["vision", "json_schema", "unheard-of"])
+    assert (able.vision, able.pdf, able.json_schema) == (True, False, "prompt")
