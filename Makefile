@@ -22,6 +22,7 @@ install: $(VENV)/dev.stamp $(VENV)/messages.stamp ## the virtual environment wit
 test: install ## every check and every test
 	@$(MAKE) --no-print-directory check
 	@sh tests/install_browser.sh
+	@sh tests/install_node_sdk.sh
 	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile $(filter-out $(WHOLE),$(wildcard tests/*))
 	@$(BIN)/python -m pytest -q $(WHOLE)
 

@@ -6,11 +6,12 @@ Exits with 1 when a cell is neither a pass nor the right refusal; the page is le
 import sys
 
 from tests.conformance.page import PAGE, render_page
-from tests.conformance.run import FAIL, run_conformance
+from tests.conformance.run import FAIL, open_desks, run_conformance
 
 
 def main() -> int:
-    results = run_conformance()
+    with open_desks() as desks:
+        results = run_conformance(desks)
     failed = {cell: said for cell, said in results.items() if said.startswith(FAIL)}
     for (feature, vendor), said in failed.items():
         print(f"{vendor}, {feature}: {said[:600]}")

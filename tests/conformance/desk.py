@@ -97,8 +97,12 @@ class Desk:
         return [self.ask(tell, **fields), self.stream(tell, **fields)]
 
     @property
+    def base_url(self) -> str:
+        return f"{self.customer.installation.url}/v1"
+
+    @property
     def url(self) -> str:
-        return f"{self.customer.installation.url}/v1/chat/completions"
+        return f"{self.base_url}/chat/completions"
 
     def request(self, tell: Json, **fields: Any) -> Json:
         messages = directive(**tell) if tell else [{"role": "user", "content": "Hello!"}]

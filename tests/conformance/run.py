@@ -1,6 +1,7 @@
 """The run: every vendor of the catalogue's doubles, every feature, one installation as it is shipped."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 import httpx
 
@@ -19,8 +20,9 @@ REFUSALS = ("unsupported_parameter", "unsupported_value")
 Results = dict[tuple[str, str], str]
 
 
-def run_conformance() -> Results:
-    """What came of each feature with each vendor: `pass`, `refused: …`, or `FAIL: …`."""
+@contextmanager
+def open_desks() -> Iterator[dict[str, Desk]]:
+    """A desk for each vendor, by name: one installation as it is shipped, before all the doubles."""
     with ExitStack() as stack:
         doubles = {
             "vendor": stack.enter_context(VendorDouble()),
@@ -30,13 +32,17 @@ def run_conformance() -> Results:
         base_urls = {vendor.name: _base_url(doubles[vendor.double], vendor) for vendor in VENDORS}
         installation = stack.enter_context(Installation(variables=variables(base_urls)))
         customers = installation.create_customers(["20.00"] * len(VENDORS))
-        results: Results = {}
+        desks = {}
         for vendor, customer in zip(VENDORS, customers, strict=True):
             headers = {"authorization": f"Bearer {customer.api_key}"}
             client = stack.enter_context(httpx.Client(headers=headers, timeout=SECONDS))
-            desk = Desk(vendor, doubles[vendor.double], customer, client)
-            results |= {(feature.name, vendor.name): _try(feature, desk) for feature in FEATURES}
-        return results
+            desks[vendor.name] = Desk(vendor, doubles[vendor.double], customer, client)
+        yield desks
+
+
+def run_conformance(desks: Mapping[str, Desk]) -> Results:
+    """What came of each feature with each vendor: `pass`, `refused: …`, or `FAIL: …`."""
+    return {(feature.name, name): _try(feature, desk) for name, desk in desks.items() for feature in FEATURES}
 
 
 def _base_url(double: VendorDouble, vendor: Vendor) -> str:
