@@ -7,6 +7,8 @@ from common.errors import AppError
 NANO = 10**9
 TOKENS_PER_RATE = 10**6
 MOST_NANO = 2**63 - 1
+# Minor units are cents: the one currency here is the dollar.
+NANO_PER_MINOR = 10**7
 # Decimal rounds to its context's digits without a word; here losing one is an error.
 _EXACT = Context(traps=[InvalidOperation, Inexact, Overflow])
 
@@ -36,6 +38,22 @@ def format_nano(nano: int) -> str:
     whole, fraction = divmod(abs(nano), NANO)
     digits = f"{fraction:09d}".rstrip("0")
     return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
+
+
+def minor_to_nano(minor: int) -> int:
+    """Cents, as payments are counted, to nano-units. Raises AmountInvalid where no column holds them."""
+    nano = minor * NANO_PER_MINOR
+    if abs(nano) > MOST_NANO:
+        raise AmountInvalid(f"{minor} cents are more than can be kept")
+    return nano
+
+
+def nano_to_minor(nano: int) -> int:
+    """Whole cents of an amount; raises AmountInvalid where it is none, for nothing is rounded here."""
+    minor, rest = divmod(nano, NANO_PER_MINOR)
+    if rest:
+        raise AmountInvalid(f"{format_nano(nano)} is not an amount in whole cents")
+    return minor
 
 
 def divide_half_even(numerator: int, denominator: int) -> int:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTINGS_MODULE = "config.settings"
 LEAST_MONTHS_KEPT = 2
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
+STRIPE_API_BASE = "https://api.stripe.com"
 EMAIL_URL_HELP = "EMAIL_URL must be like smtp+tls://user:password@mail.example.com:587 (or smtp, smtp+ssl)"
 
 
@@ -42,6 +43,9 @@ class Env:
     email_from: str
     usage_retention_months: int | None
     second_operator_over_nano: int
+    stripe_api_key: str | None = field(repr=False)
+    stripe_webhook_secrets: tuple[str, ...] = field(repr=False)
+    stripe_api_base: str
     debug: bool
 
 
@@ -77,8 +81,16 @@ def read_env(variables: Mapping[str, str]) -> Env:
         email_from=text("EMAIL_FROM") or "Farebox <no-reply@localhost>",
         usage_retention_months=_months(text("USAGE_RETENTION_MONTHS")),
         second_operator_over_nano=_amount("SECOND_OPERATOR_OVER", text("SECOND_OPERATOR_OVER") or "100"),
+        stripe_api_key=(text("STRIPE_API_KEY") or "").strip() or None,
+        stripe_webhook_secrets=_list(text("STRIPE_WEBHOOK_SECRET")),
+        stripe_api_base=(text("STRIPE_API_BASE") or STRIPE_API_BASE).rstrip("/"),
         debug=reader.bool("DEBUG", default=False),
     )
+
+
+def _list(written: str | None) -> tuple[str, ...]:
+    """Several, parted by commas: while a secret is rotated both count."""
+    return tuple(part.strip() for part in (written or "").split(",") if part.strip())
 
 
 def _email(written: str | None) -> Mapping[str, Any] | None:

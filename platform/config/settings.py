@@ -170,6 +170,9 @@ CONTENT_SECURITY_POLICY = {
 # --- Money --------------------------------------------------------------------------------------
 USAGE_RETENTION_MONTHS = ENV.usage_retention_months
 SECOND_OPERATOR_OVER_NANO = ENV.second_operator_over_nano
+STRIPE_API_KEY = ENV.stripe_api_key
+STRIPE_WEBHOOK_SECRETS = ENV.stripe_webhook_secrets
+STRIPE_API_BASE = ENV.stripe_api_base
 
 # --- The relay ----------------------------------------------------------------------------------
 SPOOL_FOLDER = ENV.home / "spool"
