@@ -80,6 +80,19 @@ class TestAdvice:
             ask(client.with_options(max_retries=1), tell={"status": 500})
         assert vendor.stats()["requests"] == before + 2
 
+    def test_one_question_is_one_try_at_the_vendor(self, client: OpenAI, customer: Customer) -> None:
+        """Who tries again is the client: tries of both would multiply."""
+        vendor = customer.installation.vendor
+        before = vendor.stats()["requests"]
+        with pytest.raises(openai.InternalServerError):
+            ask(client, tell={"status": 500})
+        assert vendor.stats()["requests"] == before + 1
+
+    def test_the_bodys_length_and_coding_are_our_own(self, client: OpenAI) -> None:
+        raw = client.chat.completions.with_raw_response.create(**fields(tell={"chunks": 3}))
+        assert int(raw.headers["content-length"]) == len(raw.content)
+        assert "content-encoding" not in raw.headers
+
     def test_what_the_vendor_finds_wrong_with_a_request_is_told(self, client: OpenAI) -> None:
         error = {"message": "Image is too small.", "param": "messages[0]", "code": "invalid_image"}
         with pytest.raises(openai.BadRequestError, match=r"Image is too small\.") as caught:

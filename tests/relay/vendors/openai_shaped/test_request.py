@@ -218,6 +218,20 @@ def test_an_effort_becomes_the_vendors_own_word(
     assert {name: body[name] for name in names & body.keys()} == expected
 
 
+@pytest.mark.parametrize(
+    "asked", [{"reasoning_effort": "low"}, {"enable_thinking": True}], ids=["effort", "their own word"]
+)
+def test_who_thinks_in_streams_only_is_streamed_from(asked: dict[str, Any]) -> None:
+    """Also for a whole answer, which is then put together here."""
+    request = build("qwen", **asked)
+    body = orjson.loads(request.body)
+    assert request.stream_answer
+    assert (body["stream"], body["stream_options"]) == (True, {"include_usage": True})
+    assert body["enable_thinking"] is True
+    assert not build("qwen", stream=True, **asked).stream_answer
+    assert not build("deepseek", reasoning_effort="low").stream_answer
+
+
 def test_an_effort_can_become_a_budget() -> None:
     body = body_of("qwen", {"reasoning": "budget"}, stream=True, reasoning_effort="medium")
     assert (body["enable_thinking"], body["thinking_budget"]) == (True, 2_048)
