@@ -4,6 +4,8 @@ Each refund has its own account of what is payable, which the database never let
 cannot be paid out and given back, nor either of them twice.
 """
 
+from datetime import datetime
+
 from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
@@ -11,11 +13,20 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from accounts.services import record_audit
-from billing.giving_back import give_back, lock_lots_named
+from billing.held_credit import return_credit
 from billing.ledger import Account, Posting, post
 from billing.ledger import templates as ledger_templates
 from billing.lots import LockedCredit, lock_credit, take_out
-from billing.models import LedgerEntry, Lot, LotKind, PostingKind, Refund, RefundState, Wallet
+from billing.models import (
+    LedgerEntry,
+    Lot,
+    LotKind,
+    PostingKind,
+    Refund,
+    RefundState,
+    TopUp,
+    Wallet,
+)
 from billing.operators import SecondOperatorNeeded, needs_second_operator, required_reason
 from common.errors import AppError
 from common.locking import lock_rows
@@ -63,11 +74,14 @@ def request_refund(
 ) -> Refund:
     """Take credit of a paid lot out of the wallet for its payer; once per `fact_key`.
 
-    `tax_nano` is the tax that goes back with it, on top. Raises RefundRefused, RefundTooLarge, ReasonMissing.
+    `tax_nano` is the tax that goes back with it, on top. What was paid by card goes back to the card:
+    `billing.card_refunds`. Raises RefundRefused, RefundTooLarge, ReasonMissing.
     """
     reason = required_reason(reason)
     if amount_nano <= 0 or tax_nano < 0:
         raise RefundRefused(_("A refund is more than nothing."), param="amount")
+    if TopUp.across_all_organizations.filter(lot=lot).exists():
+        raise RefundRefused(_("This was paid by card, and goes back to the card: refund the top-up."))
     credit = lock_credit(lot.organization_id)
     known: Refund | None = Refund.across_all_organizations.filter(fact_key=fact_key).first()
     if known is not None:
@@ -84,8 +98,8 @@ def request_refund(
         fact_key=fact_key,
         requested_by=requested_by,
     )
-    take_out(credit, {lot.pk: amount_nano}, posting=_start_of(refund))
-    _audit(refund, "requested", requested_by, ip)
+    take_out(credit, {lot.pk: amount_nano}, posting=start_of(refund))
+    audit_refund(refund, "requested", requested_by, ip)
     return refund
 
 
@@ -111,16 +125,60 @@ def finish_refund(
         return refund
     if refund.state != RefundState.REQUESTED:
         raise RefundEnded(_("This refund has ended already."))
+    if refund.top_up_id is not None and (refund.sent_at or outcome == RefundState.SUCCEEDED):
+        raise RefundRefused(_("Stripe says how this one ends."))
     if outcome == RefundState.SUCCEEDED:
         _check_second_operator(refund, actor)
-        post(_success_of(refund, source))
+        pay_out(refund, source)
     else:
-        _take_in_again(wallet, refund)
+        take_in_again(wallet, refund)
+    end_refund(refund, outcome)
+    audit_refund(refund, outcome, actor, ip)
+    return refund
+
+
+def pay_out(refund: Refund, source: Account, at: datetime | None = None) -> None:
+    """The money has left our account."""
+    entries = ledger_templates.refund_succeeded(
+        refund_owner=_owner(refund), amount=refund.amount_nano, tax=refund.tax_nano, source=source
+    )
+    key = f"refund:{refund.pk}:succeeded"
+    post(Posting(fact_key=key, kind=PostingKind.REFUND, entries=entries, effective_at=at))
+    refund.paid_at = at or timezone.now()
+
+
+def take_in_again(wallet: Wallet, refund: Refund) -> None:
+    """Under the locks of wallet and refund: the credit comes back to where it was, as far as it can."""
+
+    def posting(clears: int, target: Account = Account.PAID_CREDIT) -> Posting:
+        entries = ledger_templates.refund_failed(
+            organization_id=refund.organization_id,
+            refund_owner=_owner(refund),
+            amount=refund.amount_nano,
+            tax=refund.tax_nano,
+            clears=clears,
+            was_paid=refund.paid_at is not None,
+            target=target,
+        )
+        return Posting(fact_key=f"refund:{refund.pk}:failed", kind=PostingKind.REFUND, entries=entries)
+
+    if refund.from_held and refund.top_up is not None and refund.top_up.is_held:
+        post(posting(0, Account.HELD_CREDIT))
+    elif refund.amount_nano:
+        return_credit(wallet, refund.lot_id, refund.amount_nano, posting)
+    else:
+        post(posting(0))
+
+
+def end_refund(refund: Refund, outcome: RefundState) -> None:
     refund.state = outcome
     refund.ended_at = timezone.now()
-    refund.save(update_fields=["state", "ended_at"])
-    _audit(refund, outcome, actor, ip)
-    return refund
+    refund.save(
+        update_fields=[
+            *("state", "ended_at", "paid_at", "failure_reason"),
+            *("stripe_id", "stripe_status", "tried_at"),
+        ]
+    )
 
 
 def _check_bounds(credit: LockedCredit, lot: Lot, amount_nano: int, tax_nano: int) -> None:
@@ -149,26 +207,7 @@ def _check_second_operator(refund: Refund, actor: User | None) -> None:
         raise SecondOperatorNeeded(_("Another operator confirms that this was paid: it is over the limit."))
 
 
-def _take_in_again(wallet: Wallet, refund: Refund) -> None:
-    assert refund.lot_id is not None  # only one made in Stripe's dashboard has none, and that has ended
-    lock_lots_named([refund.lot_id])
-    clears = min(refund.amount_nano, wallet.receivable)
-    entries = ledger_templates.refund_failed(
-        organization_id=refund.organization_id,
-        refund_owner=_owner(refund),
-        amount=refund.amount_nano,
-        tax=refund.tax_nano,
-        clears=clears,
-    )
-    give_back(
-        wallet,
-        {refund.lot_id: refund.amount_nano - clears},
-        posting=Posting(fact_key=f"refund:{refund.pk}:failed", kind=PostingKind.REFUND, entries=entries),
-        clears=clears,
-    )
-
-
-def _start_of(refund: Refund) -> Posting:
+def start_of(refund: Refund) -> Posting:
     return Posting(
         fact_key=f"refund:{refund.pk}:start",
         kind=PostingKind.REFUND,
@@ -177,24 +216,19 @@ def _start_of(refund: Refund) -> Posting:
             refund_owner=_owner(refund),
             amount=refund.amount_nano,
             tax=refund.tax_nano,
+            owed=refund.owed_nano,
+            source=Account.HELD_CREDIT if refund.from_held else Account.PAID_CREDIT,
         ),
         reason=refund.reason,
         actor_id=refund.requested_by_id,
     )
 
 
-def _success_of(refund: Refund, source: Account) -> Posting:
-    entries = ledger_templates.refund_succeeded(
-        refund_owner=_owner(refund), amount=refund.amount_nano, tax=refund.tax_nano, source=source
-    )
-    return Posting(fact_key=f"refund:{refund.pk}:succeeded", kind=PostingKind.REFUND, entries=entries)
-
-
 def _owner(refund: Refund) -> str:
     return f"refund:{refund.pk}"
 
 
-def _audit(refund: Refund, verb: str, actor: User | None, ip: str | None) -> None:
+def audit_refund(refund: Refund, verb: str, actor: User | None, ip: str | None) -> None:
     record_audit(
         action=f"refund.{verb}",
         subject=refund,

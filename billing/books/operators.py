@@ -6,7 +6,7 @@ from billing.books.rules import Search, search
 
 REFUNDS = search(
     "refunds",
-    _("A refund's payable is what left the wallet for it until it has ended, and nothing after that."),
+    _("A refund's payable is what left the wallet for it until it is paid or given back, and nothing then."),
     """
     SELECT r.id AS refund, e.owner AS account_of, r.state, r.amount_nano + r.tax_nano AS refund_nano,
         -coalesce(e.amount, 0) AS payable_nano, coalesce(e.postings, 0) AS postings
@@ -15,8 +15,9 @@ REFUNDS = search(
         FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
         WHERE a.code = '2060' GROUP BY 1) e ON e.owner = 'refund:' || r.id
     WHERE r.id IS NULL
-        OR -coalesce(e.amount, 0) <> CASE r.state WHEN 'requested' THEN r.amount_nano + r.tax_nano ELSE 0 END
-        OR coalesce(e.postings, 0) <> CASE r.state WHEN 'requested' THEN 1 ELSE 2 END
+        OR -coalesce(e.amount, 0)
+            <> CASE WHEN r.state = 'requested' AND r.paid_at IS NULL THEN r.amount_nano + r.tax_nano ELSE 0 END
+        OR coalesce(e.postings, 0) <> CASE WHEN r.state = 'requested' AND r.paid_at IS NULL THEN 1 ELSE 2 END
     """,
 )
 

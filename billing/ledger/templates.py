@@ -67,10 +67,23 @@ def expiry(*, organization_id: int, kind: str, amount: int) -> list[Entry]:
     ]
 
 
-def refund_requested(*, organization_id: int, refund_owner: str, amount: int, tax: int) -> list[Entry]:
-    """Unused paid credit leaves the wallet before anyone is asked to pay it back."""
+def refund_requested(
+    *,
+    organization_id: int,
+    refund_owner: str,
+    amount: int,
+    tax: int,
+    owed: int = 0,
+    source: Account = Account.PAID_CREDIT,
+) -> list[Entry]:
+    """Credit leaves before anyone is asked to pay it back; `owed` of it was spent already and is a debt now.
+
+    `source` is HELD_CREDIT where the customer never had the use of it.
+    """
+    owner = Owner.organization(organization_id)
     return [
-        debit(Account.PAID_CREDIT, Owner.organization(organization_id), amount),
+        debit(source, owner, amount - owed),
+        debit(Account.RECEIVABLE, owner, owed),
         debit(Account.TAX_PAYABLE, Owner.OPERATOR, tax),
         credit(Account.REFUNDS_PAYABLE, refund_owner, amount + tax),
     ]
@@ -84,15 +97,108 @@ def refund_succeeded(*, refund_owner: str, amount: int, tax: int, source: Accoun
 
 
 def refund_failed(
-    *, organization_id: int, refund_owner: str, amount: int, tax: int, clears: int
+    *,
+    organization_id: int,
+    refund_owner: str,
+    amount: int,
+    tax: int,
+    clears: int,
+    was_paid: bool = False,
+    target: Account = Account.PAID_CREDIT,
 ) -> list[Entry]:
-    """The credit comes back, and first pays what is owed by now."""
+    """The credit comes back, and first pays what is owed by now. `was_paid`: Stripe has the money again."""
     owner = Owner.organization(organization_id)
+    source = (
+        (Account.STRIPE_CLEARING, Owner.OPERATOR) if was_paid else (Account.REFUNDS_PAYABLE, refund_owner)
+    )
     return [
-        debit(Account.REFUNDS_PAYABLE, refund_owner, amount + tax),
+        debit(*source, amount + tax),
         credit(Account.TAX_PAYABLE, Owner.OPERATOR, tax),
         credit(Account.RECEIVABLE, owner, clears),
+        credit(target, owner, amount - clears),
+    ]
+
+
+def dispute_money(*, dispute_owner: str, amount: int, fee: int) -> list[Entry]:
+    """Stripe took (or, both negative, returned) disputed money, and its fee with it."""
+    return [
+        debit(Account.DISPUTE_RECEIVABLE, dispute_owner, amount),
+        debit(Account.DISPUTE_FEES, Owner.OPERATOR, fee),
+        credit(Account.STRIPE_CLEARING, Owner.OPERATOR, amount + fee),
+    ]
+
+
+def credit_held(*, organization_id: int, amount: int) -> list[Entry]:
+    owner = Owner.organization(organization_id)
+    return [debit(Account.PAID_CREDIT, owner, amount), credit(Account.HELD_CREDIT, owner, amount)]
+
+
+def held_credit_free(*, organization_id: int, amount: int, clears: int) -> list[Entry]:
+    """What was held is credit again, after what is owed by now."""
+    owner = Owner.organization(organization_id)
+    return [
+        debit(Account.HELD_CREDIT, owner, amount),
+        credit(Account.RECEIVABLE, owner, clears),
         credit(Account.PAID_CREDIT, owner, amount - clears),
+    ]
+
+
+def dispute_lost(
+    *,
+    organization_id: int,
+    reseller_id: int,
+    dispute_owner: str,
+    held: int,
+    owed: int,
+    tax: int,
+    margin_back: int,
+) -> list[Entry]:
+    """The money is gone for good: the held credit pays for it, and what was spent of it is owed."""
+    owner = Owner.organization(organization_id)
+    return [
+        debit(Account.HELD_CREDIT, owner, held),
+        debit(Account.RECEIVABLE, owner, owed),
+        debit(Account.TAX_PAYABLE, Owner.OPERATOR, tax),
+        credit(Account.DISPUTE_RECEIVABLE, dispute_owner, held + owed + tax),
+        *margin(reseller_id=reseller_id, amount=-margin_back),
+    ]
+
+
+def dispute_won_after_all(
+    *,
+    organization_id: int,
+    reseller_id: int,
+    dispute_owner: str,
+    amount: int,
+    held: int,
+    clears: int,
+    tax: int,
+    margin_again: int,
+) -> list[Entry]:
+    """Undoes a loss: `amount` of credit comes back, `held` of it to where it waits, the rest after debts."""
+    owner = Owner.organization(organization_id)
+    return [
+        debit(Account.DISPUTE_RECEIVABLE, dispute_owner, amount + tax),
+        credit(Account.TAX_PAYABLE, Owner.OPERATOR, tax),
+        credit(Account.HELD_CREDIT, owner, held),
+        credit(Account.RECEIVABLE, owner, clears),
+        credit(Account.PAID_CREDIT, owner, amount - held - clears),
+        *margin(reseller_id=reseller_id, amount=margin_again),
+    ]
+
+
+def payout(*, amount: int) -> list[Entry]:
+    """From Stripe to the bank; negative: it came back, or Stripe took money from the bank."""
+    return [
+        debit(Account.BANK, Owner.OPERATOR, amount),
+        credit(Account.STRIPE_CLEARING, Owner.OPERATOR, amount),
+    ]
+
+
+def stripe_fee(*, amount: int) -> list[Entry]:
+    return [
+        debit(Account.STRIPE_FEES, Owner.OPERATOR, amount),
+        credit(Account.STRIPE_CLEARING, Owner.OPERATOR, amount),
     ]
 
 

@@ -21,6 +21,7 @@ from billing.models.prices import RATE_CLASSES, PriceKind, PriceVersion
 from billing.models.stripe import (
     BalanceTransaction,
     Dispute,
+    DisputeOutcome,
     FraudWarning,
     StripeEvent,
     StripeEventState,
@@ -69,6 +70,7 @@ __all__ = [
     "Campaign",
     "CampaignKind",
     "Dispute",
+    "DisputeOutcome",
     "FraudWarning",
     "Grant",
     "GrantKind",

@@ -78,10 +78,12 @@ class RefundState(models.TextChoices):
 
 
 class Refund(OrganizationOwned):
-    """Unused paid credit on its way back to the payer. It left the lot when the refund was requested.
+    """Paid credit on its way back to the payer. It left lot and wallet when the refund was requested.
 
-    With a `top_up` the money goes back through Stripe, which knows it as `stripe_id`. One that was made in
-    Stripe's dashboard may find its credit spent: `owed_nano` of it is a debt; no `lot` where none is left.
+    With a `top_up` the money goes back through Stripe, which knows it as `stripe_id`; `from_held`: the credit
+    was still held and no lot had it. One that was made in Stripe's dashboard may find its credit spent:
+    `owed_nano` of it is a debt. `sent_at` is committed before Stripe is first asked; `paid_at`: the money has
+    left our account, which a refund that fails later brings back.
     """
 
     lot = models.ForeignKey(Lot, models.PROTECT, null=True, related_name="refunds")
@@ -95,19 +97,55 @@ class Refund(OrganizationOwned):
     fact_key = models.CharField(_("fact key"), max_length=120, unique=True)
     requested_by = models.ForeignKey(User, models.PROTECT, null=True, verbose_name=_("requested by"))
     requested_at = models.DateTimeField(_("requested"), auto_now_add=True)
-    ended_at = models.DateTimeField(_("ended"), null=True)
+    needs_second = models.BooleanField(_("needs a second operator"), default=False)
+    approved_by = models.ForeignKey(
+        User, models.PROTECT, null=True, related_name="+", verbose_name=_("approved by")
+    )
+    from_held = models.BooleanField(_("from held credit"), default=False)
     owed_nano = models.BigIntegerField(_("left owed"), default=0)
     stripe_id = models.CharField(_("refund at Stripe"), max_length=64, null=True, unique=True)  # noqa: DJ001
+    stripe_status = models.CharField(_("status at Stripe"), max_length=20, blank=True)
     failure_reason = models.CharField(_("why it failed"), max_length=100, blank=True)
+    sent_at = models.DateTimeField(_("sent to Stripe"), null=True)
+    tried_at = models.DateTimeField(_("last compared with Stripe"), null=True)
+    paid_at = models.DateTimeField(_("paid"), null=True)
+    ended_at = models.DateTimeField(_("ended"), null=True)
 
     class Meta(OrganizationOwned.Meta):
         verbose_name = _("refund")
         verbose_name_plural = _("refunds")
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(amount_nano__gt=0) & models.Q(tax_nano__gte=0), name="refund_is_positive"
+                condition=models.Q(amount_nano__gte=0, tax_nano__gte=0)
+                & (models.Q(amount_nano__gt=0) | models.Q(tax_nano__gt=0)),
+                name="refund_is_positive",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(owed_nano__gte=0, owed_nano__lte=models.F("amount_nano")),
+                name="refund_owes_a_part_of_it",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(state="succeeded") | models.Q(paid_at__isnull=False),
+                name="refund_that_succeeded_was_paid",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(sent_at__isnull=True)
+                | models.Q(needs_second=False)
+                | models.Q(approved_by__isnull=False),
+                name="large_refund_is_sent_with_a_second_operator",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["tried_at"],
+                condition=models.Q(state="requested", top_up__isnull=False),
+                name="refunds_under_way",
             )
         ]
 
     def __str__(self) -> str:
         return f"{self.pk} {self.get_state_display()}"
+
+    @property
+    def waits_for_approval(self) -> bool:
+        return self.state == RefundState.REQUESTED and self.needs_second and self.approved_by_id is None

@@ -73,11 +73,22 @@ class UnmatchedPayment(models.Model):
         return self.payment_intent_id
 
 
+class DisputeOutcome(models.TextChoices):
+    """What is posted. One that was lost may be won after all, on appeal, and the other way round."""
+
+    OPEN = "open", _("Open")
+    WON = "won", _("Won")
+    LOST = "lost", _("Lost")
+
+
 class Dispute(OrganizationOwned):
     """A payer asks the bank for the money back. While it is open, what is left of the credit is held.
 
-    `status` is Stripe's word. `held_nano`: credit moved out of the wallet; `owed_nano`: what of a lost one
-    was spent already and is owed.
+    `status` is Stripe's word; a `warning_…` is only a question and withdraws nothing. `withdrawn_minor`: what
+    Stripe has taken and not returned, `fee_minor` its fees. `held_nano`: credit that waits outside of the
+    wallet now; `from_held`: it waited there already, with its top-up. Of a lost one: `taken_nano` the held
+    credit that paid for it, `owed_nano` what was spent already and is owed, `tax_nano` the tax that went with
+    it, `margin_nano` what the reseller had earned on it.
     """
 
     top_up = models.ForeignKey(TopUp, models.PROTECT, related_name="disputes", verbose_name=_("top-up"))
@@ -86,8 +97,16 @@ class Dispute(OrganizationOwned):
     reason = models.CharField(_("reason"), max_length=60, blank=True)
     amount_minor = models.BigIntegerField(_("amount"))
     fee_minor = models.BigIntegerField(_("fee"), default=0)
+    outcome = models.CharField(
+        _("outcome"), max_length=4, choices=DisputeOutcome.choices, default=DisputeOutcome.OPEN
+    )
+    withdrawn_minor = models.BigIntegerField(_("withdrawn"), default=0)
+    from_held = models.BooleanField(_("held before"), default=False)
     held_nano = models.BigIntegerField(_("credit held"), default=0)
+    taken_nano = models.BigIntegerField(_("credit taken"), default=0)
     owed_nano = models.BigIntegerField(_("left owed"), default=0)
+    tax_nano = models.BigIntegerField(_("tax"), default=0)
+    margin_nano = models.BigIntegerField(_("reseller's earnings taken back"), default=0)
     opened_at = models.DateTimeField(_("opened"))
     evidence_due_at = models.DateTimeField(_("evidence due"), null=True)
     withdrawn_at = models.DateTimeField(_("money withdrawn"), null=True)
@@ -99,9 +118,20 @@ class Dispute(OrganizationOwned):
         verbose_name_plural = _("disputes")
         constraints = [
             models.CheckConstraint(
-                condition=Q(amount_minor__gt=0, held_nano__gte=0, owed_nano__gte=0),
+                condition=Q(amount_minor__gt=0, withdrawn_minor__gte=0, held_nano__gte=0)
+                & Q(taken_nano__gte=0, owed_nano__gte=0, tax_nano__gte=0),
                 name="dispute_is_positive",
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(outcome="open") | Q(held_nano=0), name="only_an_open_dispute_holds_credit"
+            ),
+            models.CheckConstraint(
+                condition=Q(outcome="lost") | Q(taken_nano=0, owed_nano=0, tax_nano=0, margin_nano=0),
+                name="only_a_lost_dispute_took_credit",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["opened_at"], condition=Q(outcome="open"), name="open_disputes"),
         ]
 
     def __str__(self) -> str:
@@ -115,6 +145,7 @@ class FraudWarning(OrganizationOwned):
     warning_id = models.CharField(_("warning"), max_length=64, unique=True)
     fraud_type = models.CharField(_("kind"), max_length=60, blank=True)
     received_at = models.DateTimeField(_("received"), auto_now_add=True)
+    froze_wallet = models.BooleanField(_("froze the wallet"), default=False)
     settled_at = models.DateTimeField(_("settled"), null=True)
 
     class Meta(OrganizationOwned.Meta):
