@@ -103,7 +103,8 @@ class Tax:
 
 @dataclass(frozen=True)
 class CardConcern:
-    """Why a card looks like one being tried out. The money is there: its credit stays held for `hold`."""
+    """Why a card looks like one being tried out, for operators. The money is there: its credit stays held
+    for `hold`."""
 
     code: str
     message: str
@@ -161,7 +162,7 @@ def note_refusal(organization: Organization, refusal: TopUpRefused, *, ip: str |
         raise_alert(
             kind=refusal.code,
             subject=f"organization {organization.pk}",
-            message=f"{organization.name}: {refusal.message} ({ip or '-'})",
+            message=f"{organization.name} was refused ({refusal.code}), from {ip or 'an unknown address'}.",
         )
 
 
@@ -198,10 +199,10 @@ def check_card(organization: Organization, fingerprint: str) -> CardConcern | No
     terms = terms_of(organization)
     hold = max(timedelta(hours=terms.hold_hours), LEAST_FLAGGED_HOLD)
     if (count := _customers_of(fingerprint, organization)) > terms.most_customers_per_card:
-        text = _("One card pays for %(count)d customers.") % {"count": count}
+        text = f"One card pays for {count} customers."
         concern = CardConcern("card_of_many_customers", text, hold)
     elif (count := _cards_of(organization, fingerprint)) > terms.most_cards_per_day:
-        text = _("%(count)d different cards were used within a day.") % {"count": count}
+        text = f"{count} different cards were used within a day."
         concern = CardConcern("many_cards_a_day", text, hold)
     else:
         return None
