@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from billing.contracts import TokenUsage
 from relay.capabilities import ModelTraits
 from relay.contracts import AnswerFrame, ChatAnswer, ChatRequest, ReportedUsage, UpstreamRequest
-from relay.errors import RelayError
+from relay.errors import RelayError, ThoughtsRefused
 from relay.protocols.openai_chat.collect import ChunkCollector
 from relay.protocols.openai_chat.response import translate_response
 from relay.protocols.openai_chat.stream import ChatStreamTranslator
@@ -22,7 +22,10 @@ HeaderPairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request to a vendor is made of. `limit` bounds its output tokens, `user_id` is no name."""
+    """What a request to a vendor is made of. `limit` bounds its output tokens, `user_id` is no name.
+
+    `sends_thoughts` False: the vendor has refused earlier thinking that was sent back to it.
+    """
 
     chat: ChatRequest
     upstream_model: str
@@ -30,6 +33,7 @@ class Asked:
     limit: int
     user_id: str
     memory: Mapping[str, Any]
+    sends_thoughts: bool = True
 
 
 class StreamTranslator(Protocol):
@@ -144,13 +148,15 @@ class Anthropic:
             max_output_tokens=asked.limit,
             memory=asked.memory,
             user_id=asked.user_id,
+            sends_thoughts=asked.sends_thoughts,
         )
 
     def headers(self, api_key: str) -> HeaderPairs:
         return anthropic.headers(api_key)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> RelayError:
-        return anthropic.refusal(status, headers, body)
+        error = anthropic.refusal(status, headers, body)
+        return ThoughtsRefused(error.message) if anthropic.refuses_thoughts(status, body) else error
 
     def translate(self, payload: bytes, frame: AnswerFrame) -> ChatAnswer:
         return anthropic.translate_answer(payload, frame)
@@ -175,6 +181,7 @@ class Gemini:
             max_output_tokens=asked.limit,
             memory=asked.memory,
             user_id=asked.user_id,
+            sends_thoughts=asked.sends_thoughts,
         )
         return replace(request, path=GEMINI_API + request.path)
 
@@ -182,7 +189,8 @@ class Gemini:
         return gemini.headers(api_key)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> RelayError:
-        return gemini.refusal(status, headers, body)
+        error = gemini.refusal(status, headers, body)
+        return ThoughtsRefused(error.message) if gemini.refuses_thoughts(status, body) else error
 
     def translate(self, payload: bytes, frame: AnswerFrame) -> ChatAnswer:
         return gemini.translate_answer(payload, frame)

@@ -3,6 +3,7 @@
 RelayError
   AuthenticationFailed      401   no key, or a key we do not know
   InvalidRequest            400   the body is wrong; `code` says how, `param` says where
+    ThoughtsRefused              earlier thinking is not known again; seen only when a second try fails too
   RequestTooLarge           413
   ModelNotFound             404   unknown, not offered, retired
   NotFound                  404   no such path
@@ -52,6 +53,10 @@ class InvalidRequest(RelayError):
     @property
     def wire_code(self) -> str | None:
         return self.reason
+
+
+class ThoughtsRefused(InvalidRequest):
+    """The vendor does not know thoughts again that it was sent. Asking once more without them helps."""
 
 
 class AuthenticationFailed(RelayError):

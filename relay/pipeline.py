@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -39,6 +39,7 @@ from relay.errors import (
     InsufficientQuota,
     InvalidRequest,
     ServiceUnavailable,
+    ThoughtsRefused,
     UpstreamFailed,
     UpstreamTimedOut,
 )
@@ -75,11 +76,9 @@ async def complete_chat(relay: Relay, principal: Principal, request_id: UUID, bo
     added = adapter.added_tokens + sum(len(str(thought)) for thought in memory.values())
     hold = await _hold(relay, _demand(principal, request_id, chat, offer, added_tokens=added))
     exchange = Exchange(relay.gate, request_id, chat, target, hold, _bounds(chat, offer))
-    send = _stream if chat.stream else _answer
     try:
-        request = adapter.build(_asked(exchange, memory))
         async with asyncio.timeout(target.timeout_first_token_s if chat.stream else WHOLE_ANSWER_S):
-            content = await send(relay, exchange, adapter, request)
+            content, request = await _send(relay, exchange, adapter, _asked(exchange, memory))
     except TimeoutError as error:
         exchange.give_up()
         raise UpstreamTimedOut("The model's vendor did not answer in time. Nothing was charged.") from error
@@ -88,6 +87,19 @@ async def complete_chat(relay: Relay, principal: Principal, request_id: UUID, bo
         raise
     relay.note_model(target, exchange.upstream_model)
     return Reply(content, _headers(offer, request))
+
+
+async def _send(
+    relay: Relay, exchange: Exchange, adapter: Adapter, asked: Asked
+) -> tuple[bytes | ChatStream, UpstreamRequest]:
+    """Asked again only where the vendor has surely not begun: it refused the thinking that was sent back."""
+    send = _stream if exchange.chat.stream else _answer
+    request = adapter.build(asked)
+    try:
+        return await send(relay, exchange, adapter, request), request
+    except ThoughtsRefused:
+        request = adapter.build(replace(asked, sends_thoughts=False))
+        return await send(relay, exchange, adapter, request), request
 
 
 def _headers(offer: Offer, request: UpstreamRequest) -> dict[str, str]:

@@ -102,6 +102,18 @@ def test_tools_go_there_and_back_with_thinking(client: OpenAI) -> None:
     assert final.choices[0].finish_reason == "stop"
 
 
+def test_thinking_that_is_not_known_again_does_not_end_the_conversation(client: OpenAI) -> None:
+    """Signatures of another account of ours, for one: the model goes on without its earlier thoughts."""
+    asked: list[Any] = directive(tools=[{"name": "get_weather", "input": {}}], thinking=True)
+    call = {"id": "toolu_9", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
+    forged = {"type": "thinking", "thinking": "Hm.", "signature": "Zm9yZ2Vk"}
+    said = {"role": "assistant", "content": None, "tool_calls": [call], "thinking_blocks": [forged]}
+    messages = [*asked, said, {"role": "tool", "tool_call_id": "toolu_9", "content": "rain"}]
+    common: dict[str, Any] = {"model": MODEL, "tools": [TOOL], "reasoning_effort": "low", "max_tokens": 4_000}
+    answer = client.with_options(max_retries=0).chat.completions.create(messages=messages, **common)
+    assert answer.choices[0].finish_reason == "stop"
+
+
 def test_what_the_vendor_cannot_do_is_refused_by_name(client: OpenAI, claude: Customer) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(**told(), logprobs=True)

@@ -72,6 +72,23 @@ def test_an_answer_is_openais_and_the_charge_is_of_its_tokens(client: OpenAI, go
     assert record["charge_nano"] == expected
 
 
+def test_a_signature_that_is_not_known_again_does_not_end_the_conversation(client: OpenAI) -> None:
+    asked: list[Any] = directive(tools=[{"name": "get_weather", "args": {}}])
+    call = {
+        "id": "call_9",
+        "type": "function",
+        "function": {"name": "get_weather", "arguments": "{}"},
+        "extra_content": {"google": {"thought_signature": "Zm9yZ2Vk"}},
+    }
+    said = {"role": "assistant", "content": None, "tool_calls": [call]}
+    messages = [*asked, said, {"role": "tool", "tool_call_id": "call_9", "content": "rain"}]
+    tools: list[Any] = [TOOL]
+    answer = client.with_options(max_retries=0).chat.completions.create(
+        model=MODEL, messages=messages, tools=tools
+    )
+    assert answer.choices[0].finish_reason == "stop"
+
+
 def test_a_stream_ends_once_and_carries_its_usage(client: OpenAI) -> None:
     chunks = stream(client, model=MODEL, tell={"chunks": 12}, stream_options={"include_usage": True})
     assert len(text_of(chunks).split()) == 12
