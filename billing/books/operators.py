@@ -15,8 +15,8 @@ REFUNDS = search(
         FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
         WHERE a.code = '2060' GROUP BY 1) e ON e.owner = 'refund:' || r.id
     WHERE r.id IS NULL
-        OR -coalesce(e.amount, 0)
-            <> CASE WHEN r.state = 'requested' AND r.paid_at IS NULL THEN r.amount_nano + r.tax_nano ELSE 0 END
+        OR -coalesce(e.amount, 0) <> CASE
+            WHEN r.state = 'requested' AND r.paid_at IS NULL THEN r.amount_nano + r.tax_nano ELSE 0 END
         OR coalesce(e.postings, 0) <> CASE WHEN r.state = 'requested' AND r.paid_at IS NULL THEN 1 ELSE 2 END
     """,
 )
