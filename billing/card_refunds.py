@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from accounts.alerts import raise_alert
 from accounts.models import AlertSeverity, User
-from billing.clearing import book_fee
+from billing.clearing import book_line
 from billing.contracts import CURRENCY
 from billing.facts import RefundFacts
 from billing.held_credit import held_left, is_disputed, paid_of
@@ -282,13 +282,13 @@ def _follow(refund: Refund, facts: RefundFacts) -> None:
     """From where the row is to where Stripe is. Money is booked when it has moved, not when promised."""
     if facts.paid is not None and refund.paid_at is None and refund.state == RefundState.REQUESTED:
         pay_out(refund, Account.STRIPE_CLEARING, facts.paid.happened_at)
-        book_fee(facts.paid)
+        book_line(facts.paid, f"refund:{refund.pk}:succeeded")
     is_back = refund.paid_at is None or facts.returned is not None
     if facts.status in FAILED and refund.state != RefundState.FAILED and is_back:
         [wallet] = lock_rows(Wallet.objects.all(), [refund.organization_id])
-        if facts.returned is not None:
-            book_fee(facts.returned)
         _fail(wallet, refund, facts.failure_reason or facts.status)
+        if facts.returned is not None:
+            book_line(facts.returned, f"refund:{refund.pk}:failed")
     elif facts.status == "succeeded" and refund.state == RefundState.REQUESTED and refund.paid_at:
         end_refund(refund, RefundState.SUCCEEDED)
         audit_refund(refund, "succeeded", None, None)

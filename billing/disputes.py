@@ -11,9 +11,10 @@ from django.utils import timezone
 from accounts.alerts import raise_alert, resolve_alert
 from accounts.models import AlertSeverity
 from accounts.services import record_audit
+from billing.clearing import keep_line
 from billing.contracts import CURRENCY
 from billing.earnings import earned_on
-from billing.facts import DisputeFacts, MoneyMoved
+from billing.facts import DisputeFacts
 from billing.fraud import stop_spending
 from billing.giving_back import change_wallet
 from billing.held_credit import held_left, paid_of, return_credit
@@ -29,6 +30,7 @@ from billing.models import (
     TopUpState,
     Wallet,
 )
+from billing.payment_facts import BalanceFacts
 from billing.shares import split
 from common.errors import AppError
 from common.locking import lock_rows
@@ -127,25 +129,26 @@ def _note(dispute: Dispute, facts: DisputeFacts) -> None:
 def _book_money(dispute: Dispute, facts: DisputeFacts) -> None:
     """The first line of each kind has the plain key, a later one of an appeal its number."""
     counts = {"withdrawn": 0, "reinstated": 0}
-    for moved in facts.moves:
-        verb = "withdrawn" if moved.amount < 0 else "reinstated"
-        counts[verb] += moved.amount != 0
+    for line in facts.moves:
+        verb = "withdrawn" if line.amount < 0 else "reinstated"
+        counts[verb] += line.amount != 0
         key = f"dp:{dispute.dispute_id}:{verb}{f':{counts[verb]}' if counts[verb] > 1 else ''}"
-        if moved.amount == 0:  # a fee for answering
-            key = f"bt:{moved.transaction_id}:fee"
-        if moved.net and post(_money_posting(dispute, key, moved)).is_new:
-            dispute.withdrawn_minor -= moved.amount
-            dispute.fee_minor += moved.fee
-            if moved.amount:
-                setattr(dispute, f"{verb}_at", moved.happened_at)
+        if line.amount == 0:  # a fee for answering
+            key = f"bt:{line.transaction_id}:fee"
+        if (line.amount or line.fee) and post(_money_posting(dispute, key, line)).is_new:
+            keep_line(line, key)
+            dispute.withdrawn_minor -= line.amount
+            dispute.fee_minor += line.fee
+            if line.amount:
+                setattr(dispute, f"{verb}_at", line.happened_at)
 
 
-def _money_posting(dispute: Dispute, key: str, moved: MoneyMoved) -> Posting:
+def _money_posting(dispute: Dispute, key: str, line: BalanceFacts) -> Posting:
     entries = ledger_templates.dispute_money(
-        dispute_owner=_owner(dispute), amount=minor_to_nano(-moved.amount), fee=minor_to_nano(moved.fee)
+        dispute_owner=_owner(dispute), amount=minor_to_nano(-line.amount), fee=minor_to_nano(line.fee)
     )
-    kind = PostingKind.DISPUTE if moved.amount else PostingKind.FEE
-    return Posting(fact_key=key, kind=kind, entries=entries, effective_at=moved.happened_at)
+    kind = PostingKind.DISPUTE if line.amount else PostingKind.FEE
+    return Posting(fact_key=key, kind=kind, entries=entries, effective_at=line.happened_at)
 
 
 def _decide(dispute: Dispute, top_up: TopUp) -> None:

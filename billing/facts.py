@@ -4,19 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-
-@dataclass(frozen=True, slots=True)
-class MoneyMoved:
-    """One line of Stripe's own book of our money. `amount` is signed as there: what left us is negative."""
-
-    transaction_id: str
-    amount: int
-    fee: int
-    happened_at: datetime
-
-    @property
-    def net(self) -> int:
-        return self.amount - self.fee
+from billing.payment_facts import BalanceFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +18,8 @@ class RefundFacts:
     status: str
     our_id: int | None = None
     failure_reason: str = ""
-    paid: MoneyMoved | None = None
-    returned: MoneyMoved | None = None
+    paid: BalanceFacts | None = None
+    returned: BalanceFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +34,7 @@ class DisputeFacts:
     reason: str
     opened_at: datetime
     evidence_due_at: datetime | None = None
-    moves: Sequence[MoneyMoved] = ()
+    moves: Sequence[BalanceFacts] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +48,9 @@ class WarningFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayoutFacts:
-    """Money on its way to the bank (`amount` negative in `moved`), and back where the bank refused it."""
+    """Money on its way to the bank (`moved` has it negative), and back where the bank refused it."""
 
     payout_id: str
     status: str
-    moved: MoneyMoved | None = None
-    returned: MoneyMoved | None = None
+    moved: BalanceFacts | None = None
+    returned: BalanceFacts | None = None

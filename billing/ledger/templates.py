@@ -195,13 +195,6 @@ def payout(*, amount: int) -> list[Entry]:
     ]
 
 
-def stripe_fee(*, amount: int) -> list[Entry]:
-    return [
-        debit(Account.STRIPE_FEES, Owner.OPERATOR, amount),
-        credit(Account.STRIPE_CLEARING, Owner.OPERATOR, amount),
-    ]
-
-
 def taken_back(
     *, organization_id: int, by_kind: dict[str, int], owed: int, counter: Account, counter_owner: str
 ) -> list[Entry]:
