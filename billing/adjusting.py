@@ -17,6 +17,7 @@ from billing.lots import Arrival, bring_in, lock_credit, receive, take_out
 from billing.models import Adjustment, AdjustmentKind, LedgerTransaction, LotKind, PostingKind, Wallet
 from billing.reversals import reverse_transaction
 from billing.spending import take_in_order
+from billing.unmatched import find_unsettled, settle_claim
 from common.errors import AppError
 from common.locking import lock_rows
 from common.templatetags.formats import money_exact
@@ -62,6 +63,20 @@ def _top_up(adjustment: Adjustment) -> LedgerTransaction:
         source=Account.BANK,
         source_owner=Owner.OPERATOR,
     )
+
+
+def _claim(adjustment: Adjustment) -> LedgerTransaction:
+    """Out of suspense: the reference is the payment's."""
+    find_unsettled(adjustment.reference, lock=True)
+    posting = _arrive(
+        adjustment,
+        kind=LotKind.PAID,
+        posting_kind=PostingKind.TOP_UP,
+        source=Account.SUSPENSE,
+        source_owner=Owner.OPERATOR,
+    )
+    settle_claim(adjustment)
+    return posting
 
 
 def _arrive(adjustment: Adjustment, **terms: Any) -> LedgerTransaction:
@@ -143,6 +158,7 @@ POST: dict[str, Callable[[Adjustment], LedgerTransaction]] = {
     AdjustmentKind.TOP_UP: _top_up,
     AdjustmentKind.REVERSAL: _reverse,
     AdjustmentKind.CORRECTION: _correct,
+    AdjustmentKind.CLAIM: _claim,
 }
 
 

@@ -1,13 +1,19 @@
 """Sweeps. Each may be lost, run late or run twice: the rows say what is left to do."""
 
+import structlog
 from celery import shared_task
 
 from billing import archive, books, debts, expiry, services
 from billing.aggregation import AGGREGATE_AT_ONCE, aggregate_batches
 from billing.budgets import reap_budget_leases
 from billing.ledger import FOLD_AT_ONCE, fold
+from billing.stripe import catch_up, inbox
+from billing.stripe.client import StripeRefused, StripeUnknown
+from billing.unlocking import unlock_held_top_ups
 
 MOST_ROUNDS = 100
+
+log = structlog.get_logger(__name__)
 
 
 @shared_task
@@ -53,3 +59,32 @@ def expire_lots() -> None:
 @shared_task
 def collect_debts() -> None:
     debts.collect_debts()
+
+
+@shared_task
+def process_stripe_event(event_id: int) -> None:
+    inbox.process_event(event_id)
+
+
+@shared_task
+def sweep_stripe_inbox() -> None:
+    inbox.sweep_inbox()
+
+
+@shared_task
+def reconcile_top_ups() -> None:
+    catch_up.reconcile_top_ups_under_way()
+
+
+@shared_task
+def catch_up_with_stripe(*, far: bool = False) -> None:
+    """What Stripe does not tell now, it tells the next time."""
+    try:
+        catch_up.catch_up(overlap=catch_up.LONG_OVERLAP if far else catch_up.OVERLAP)
+    except (StripeUnknown, StripeRefused) as error:
+        log.warning("stripe_not_caught_up", error=error.code)
+
+
+@shared_task
+def free_held_top_ups() -> None:
+    unlock_held_top_ups()

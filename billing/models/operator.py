@@ -16,6 +16,7 @@ class AdjustmentKind(models.TextChoices):
     TOP_UP = "top_up", _("Record a bank transfer")
     REVERSAL = "reversal", _("Reverse a posting")
     CORRECTION = "correction", _("Give a charge back")
+    CLAIM = "claim", _("Credit an unmatched payment")
 
 
 class AdjustmentState(models.TextChoices):

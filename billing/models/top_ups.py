@@ -15,12 +15,16 @@ from common.models import OrganizationOwned
 
 
 class StripeCustomer(models.Model):
-    """Whom Stripe knows an organization as; made under the wallet's lock, so that there is never a second."""
+    """Whom Stripe knows an organization as; kept under the wallet's lock, so that there is never a second.
+
+    Test mode's customers are unknown to a live key: the first live one takes its place.
+    """
 
     organization = models.OneToOneField(
         Organization, models.PROTECT, primary_key=True, verbose_name=_("organization")
     )
     customer_id = models.CharField(_("Stripe customer"), max_length=64, unique=True)
+    livemode = models.BooleanField(_("live"), default=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:

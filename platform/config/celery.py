@@ -36,6 +36,33 @@ app.conf.beat_schedule = {
         "schedule": 10.0,
         "options": {"expires": 30},
     },
+    # Webhooks are usually faster; this is for those that do not come, and for a broker that was away.
+    "compare top-ups with Stripe": {
+        "task": "billing.tasks.reconcile_top_ups",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
+    "look at Stripe's events": {
+        "task": "billing.tasks.sweep_stripe_inbox",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
+    "catch up with Stripe": {
+        "task": "billing.tasks.catch_up_with_stripe",
+        "schedule": 300.0,
+        "options": {"expires": 240},
+    },
+    "catch up with all of Stripe": {
+        "task": "billing.tasks.catch_up_with_stripe",
+        "schedule": crontab(hour="2", minute="41"),
+        "kwargs": {"far": True},
+        "options": {"expires": 3600},
+    },
+    "free held top-ups": {
+        "task": "billing.tasks.free_held_top_ups",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "make usage partitions": {
         "task": "billing.tasks.make_usage_partitions",
         "schedule": 6 * 3600.0,
