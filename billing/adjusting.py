@@ -15,6 +15,7 @@ from billing.ledger import Account, Entry, Owner, Posting, post
 from billing.ledger import templates as ledger_templates
 from billing.lots import Arrival, bring_in, lock_credit, receive, take_out
 from billing.models import Adjustment, AdjustmentKind, LedgerTransaction, LotKind, PostingKind, Wallet
+from billing.promotions import credit_end, take_from_budget
 from billing.reversals import reverse_transaction
 from billing.spending import take_in_order
 from billing.unmatched import find_unsettled, settle_claim
@@ -40,7 +41,8 @@ class OwesLess(AppError):
 def post_adjustment(adjustment: Adjustment) -> LedgerTransaction:
     """Once for each adjustment: its fact key is made of its number.
 
-    Raises TooLittleToTake, OwesLess, and what reversing, correcting and bringing credit in raise.
+    Raises TooLittleToTake, OwesLess, CampaignOver, CampaignSpent, and what reversing, correcting and
+    bringing credit in raise.
     """
     return POST[adjustment.kind](adjustment)
 
@@ -52,6 +54,19 @@ def _give(adjustment: Adjustment) -> LedgerTransaction:
         posting_kind=PostingKind.ADJUSTMENT,
         source=Account.GOODWILL,
         source_owner=Owner.campaign(GOODWILL_CAMPAIGN),
+    )
+
+
+def _grant(adjustment: Adjustment) -> LedgerTransaction:
+    assert adjustment.campaign is not None  # noqa: S101 - the database holds it
+    campaign = take_from_budget(adjustment.campaign, adjustment.amount_nano)
+    return _arrive(
+        adjustment,
+        kind=LotKind.PROMOTIONAL,
+        posting_kind=PostingKind.ADJUSTMENT,
+        source=Account.PROMOTIONS,
+        source_owner=Owner.campaign(campaign.book_name),
+        expires_at=credit_end(campaign),
     )
 
 
@@ -159,6 +174,7 @@ POST: dict[str, Callable[[Adjustment], LedgerTransaction]] = {
     AdjustmentKind.REVERSAL: _reverse,
     AdjustmentKind.CORRECTION: _correct,
     AdjustmentKind.CLAIM: _claim,
+    AdjustmentKind.CAMPAIGN: _grant,
 }
 
 

@@ -14,10 +14,13 @@ from billing.models import (
     Adjustment,
     AdjustmentKind,
     AdjustmentState,
+    Campaign,
+    CampaignKind,
     LedgerTransaction,
     Wallet,
 )
 from billing.operators import SecondOperatorNeeded, needs_second_operator, required_reason
+from billing.promotions import CampaignElsewhere
 from billing.reversals import read_original
 from common.errors import AppError
 from common.locking import lock_rows
@@ -56,6 +59,7 @@ def request_adjustment(
     tax_nano: int = 0,
     reference: str = "",
     subject: UUID | None = None,
+    campaign: Campaign | None = None,
     ip: str | None = None,
 ) -> Adjustment:
     """Posted at once up to the set amount; above it, it waits for a second operator.
@@ -77,6 +81,7 @@ def request_adjustment(
         amount_nano=amount_nano,
         tax_nano=tax_nano,
         subject=subject,
+        campaign=campaign,
         may_owe=may_owe,
         reference=reference.strip(),
         reason=reason,
@@ -167,6 +172,34 @@ def request_correction(
         kind=AdjustmentKind.CORRECTION,
         amount_nano=(left or record.charge_nano) if amount_nano is None else amount_nano,
         subject=request_id,
+        reason=reason,
+        fact_key=fact_key,
+        requested_by=requested_by,
+        ip=ip,
+    )
+
+
+def request_campaign_grant(
+    *,
+    campaign: Campaign,
+    organization: Organization,
+    amount_nano: int,
+    reason: str,
+    fact_key: str,
+    requested_by: User | None = None,
+    ip: str | None = None,
+) -> Adjustment:
+    """Credit by hand out of a budget. Raises CampaignElsewhere, CampaignOver, CampaignSpent as well."""
+    if campaign.kind != CampaignKind.GRANT:
+        raise CampaignElsewhere(_("This campaign gives its bonus by itself."))
+    if campaign.reseller_id != organization.reseller_id:
+        text = _("This organization is a customer of another reseller.")
+        raise CampaignElsewhere(text, param="organization")
+    return request_adjustment(
+        organization=organization,
+        kind=AdjustmentKind.CAMPAIGN,
+        amount_nano=amount_nano,
+        campaign=campaign,
         reason=reason,
         fact_key=fact_key,
         requested_by=requested_by,

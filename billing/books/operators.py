@@ -32,8 +32,9 @@ ADJUSTMENTS = search(
     LEFT JOIN LATERAL (SELECT sum(amount) AS amount FROM billing_ledgerentry
         WHERE transaction_id = t.id AND amount > 0) e ON true
     WHERE (a.state = 'posted') <> (t.id IS NOT NULL)
-        OR (t.id IS NOT NULL AND t.kind <> CASE WHEN a.kind IN ('goodwill', 'take_back', 'write_off')
-            THEN 'adjustment' ELSE a.kind END)
+        OR (t.id IS NOT NULL AND t.kind <> CASE
+            WHEN a.kind IN ('goodwill', 'take_back', 'write_off', 'campaign') THEN 'adjustment'
+            ELSE a.kind END)
         OR (t.kind IN ('adjustment', 'top_up') AND e.amount <> a.amount_nano + a.tax_nano)
         OR (a.state = 'posted' AND a.needs_second AND (a.requested_by_id IS NULL
             OR a.decided_by_id IS NULL OR a.requested_by_id = a.decided_by_id))
@@ -91,6 +92,20 @@ EXPIRY = search(
     """,
 )
 
+CAMPAIGNS = search(
+    "campaigns",
+    _("What a campaign counts as granted is what the ledger booked as its expense."),
+    """
+    SELECT c.id AS campaign, c.granted_nano, coalesce(e.amount, 0) AS booked_nano
+    FROM billing_campaign c
+    LEFT JOIN LATERAL (SELECT sum(e.amount) AS amount
+        FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
+        JOIN billing_ledgertransaction t ON t.id = e.transaction_id AND t.kind <> 'reversal'
+        WHERE a.code = '5100' AND a.owner = 'campaign:#' || c.id) e ON true
+    WHERE c.granted_nano <> coalesce(e.amount, 0)
+    """,
+)
+
 SEARCHES: tuple[Search, ...] = (
     REFUNDS,
     ADJUSTMENTS,
@@ -98,4 +113,5 @@ SEARCHES: tuple[Search, ...] = (
     CORRECTED_MARGIN,
     REVENUE,
     EXPIRY,
+    CAMPAIGNS,
 )

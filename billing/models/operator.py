@@ -17,6 +17,7 @@ class AdjustmentKind(models.TextChoices):
     REVERSAL = "reversal", _("Reverse a posting")
     CORRECTION = "correction", _("Give a charge back")
     CLAIM = "claim", _("Credit an unmatched payment")
+    CAMPAIGN = "campaign", _("Grant of a campaign")
 
 
 class AdjustmentState(models.TextChoices):
@@ -28,14 +29,16 @@ class AdjustmentState(models.TextChoices):
 class Adjustment(OrganizationOwned):
     """Money moved by an operator, with a reason; over a set amount a second operator decides.
 
-    `subject` is the posting to reverse or the request to give back. `may_owe`: what is spent already becomes
-    a debt. `reference` is the bank's name for a transfer; `tax_nano` came with it and is no credit.
+    `campaign`: whose budget a grant of that kind counts in. `subject` is the posting to reverse or the
+    request to give back. `may_owe`: what is spent already becomes a debt. `reference` is the bank's name for
+    a transfer; `tax_nano` came with it and is no credit.
     """
 
     kind = models.CharField(_("kind"), max_length=10, choices=AdjustmentKind.choices)
     amount_nano = models.BigIntegerField(_("amount"))
     tax_nano = models.BigIntegerField(_("tax"), default=0)
     subject = models.UUIDField(_("concerns"), null=True)
+    campaign = models.ForeignKey("billing.Campaign", models.PROTECT, null=True, verbose_name=_("campaign"))
     may_owe = models.BooleanField(_("may leave a debt"), default=False)
     reference = models.CharField(_("bank reference"), max_length=120, blank=True)
     reason = models.CharField(_("reason"), max_length=500)
@@ -70,6 +73,11 @@ class Adjustment(OrganizationOwned):
             models.CheckConstraint(
                 condition=~Q(kind__in=["reversal", "correction"]) | Q(subject__isnull=False),
                 name="adjustment_names_its_subject",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="campaign", campaign__isnull=False)
+                | ~Q(kind="campaign") & Q(campaign__isnull=True),
+                name="campaign_grant_names_its_campaign",
             ),
             models.CheckConstraint(
                 condition=~Q(state="posted") | Q(transaction__isnull=False), name="posted_has_its_posting"

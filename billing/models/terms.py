@@ -169,6 +169,16 @@ class Campaign(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def book_name(self) -> str:
+        """As the ledger knows it: resellers may name theirs alike, and vouchers too."""
+        return f"#{self.pk}"
+
+    @property
+    def left_nano(self) -> int | None:
+        """Of its budget; None where nothing bounds it."""
+        return None if self.budget_nano is None else self.budget_nano - self.granted_nano
+
 
 class ReferralCode(OrganizationOwned):
     """What a customer hands to others."""
