@@ -66,6 +66,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "accounts.middleware.TimeZoneMiddleware",
     "accounts.middleware.OrganizationMiddleware",
+    "billing.web.sign_up.ReferralMiddleware",
 ]
 
 TEMPLATES: list[dict[str, Any]] = [
@@ -126,8 +127,8 @@ ACCOUNT_CONFIRM_EMAIL_ON_GET = False
 ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_SESSION_REMEMBER = True
-ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
-ACCOUNT_FORMS = {"signup": "accounts.web.forms.SignupForm"}
+ACCOUNT_ADAPTER = "billing.web.sign_up.AccountAdapter"
+ACCOUNT_FORMS = {"signup": "billing.web.sign_up.SignupForm"}
 LOGIN_REDIRECT_URL = "/"
 LOGIN_URL = "account_login"
 
