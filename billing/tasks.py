@@ -3,7 +3,7 @@
 import structlog
 from celery import shared_task
 
-from billing import archive, books, debts, expiry, services
+from billing import archive, books, campaigns, debts, expiry, referrals, services, sign_ups
 from billing.aggregation import AGGREGATE_AT_ONCE, aggregate_batches
 from billing.budgets import reap_budget_leases
 from billing.ledger import FOLD_AT_ONCE, fold
@@ -88,3 +88,14 @@ def catch_up_with_stripe(*, far: bool = False) -> None:
 @shared_task
 def free_held_top_ups() -> None:
     unlock_held_top_ups()
+
+
+@shared_task
+def give_promotions() -> None:
+    campaigns.give_due_sign_up_bonuses()
+    referrals.pay_due_referrals()
+
+
+@shared_task
+def forget_sign_ups() -> None:
+    sign_ups.forget_sign_ups()

@@ -79,6 +79,16 @@ app.conf.beat_schedule = {
         "schedule": crontab(minute="7,17,27,37,47,57"),
         "options": {"expires": 600},
     },
+    "give promotions": {
+        "task": "billing.tasks.give_promotions",
+        "schedule": 60.0,
+        "options": {"expires": 50},
+    },
+    "forget sign-ups": {
+        "task": "billing.tasks.forget_sign_ups",
+        "schedule": crontab(hour="4", minute="41"),
+        "options": {"expires": 3600},
+    },
     "detach old usage": {
         "task": "billing.tasks.detach_old_partitions",
         "schedule": crontab(hour="4", minute="17"),
