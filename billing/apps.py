@@ -6,3 +6,7 @@ class BillingConfig(AppConfig):
     name = "billing"
     verbose_name = _("Billing")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Registers the system checks."""
+        from billing import checks  # noqa: F401, PLC0415 - settings and models are there only now

@@ -251,14 +251,14 @@ def _progress(
 ) -> tuple[TopUpState | None, str]:
     """What a top-up that is not paid has come to, and why; None: as it was."""
     failure = facts.failure_code if facts is not None else ""
+    if session is not None and session.status == "expired":
+        return TopUpState.EXPIRED, failure
     if facts is not None and facts.status in UNDER_WAY:
         return UNDER_WAY[facts.status], failure
     if facts is not None and facts.status == "canceled":
         return (TopUpState.EXPIRED if session is not None else TopUpState.FAILED), failure
     if session is None:
         return _without_page(top_up), failure
-    if session.status == "expired":
-        return TopUpState.EXPIRED, failure
     if session.status == "complete" and facts is not None:
         # A payment that took days (a bank debit) came back: the page is closed, so nobody can try again.
         return (TopUpState.FAILED if failure else TopUpState.PROCESSING), failure

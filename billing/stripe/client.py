@@ -13,6 +13,12 @@ from common.errors import AppError
 TEST_KEYS = ("sk_test_", "rk_test_")
 TIMEOUT_S = 20
 RETRIES = 2
+START_TIMEOUT_S = 5
+KEY_IS_WRONG = (
+    "Stripe refuses STRIPE_API_KEY ({status}): nobody can pay by card. Copy a secret key of the right account"
+    " from https://dashboard.stripe.com/apikeys; a restricted one needs to write Checkout Sessions, Customers,"
+    " Payment Intents and Refunds, and to read the rest."
+)
 
 
 class PaymentsOff(AppError):
@@ -99,6 +105,28 @@ def _client(api_key: str, api_base: str) -> stripe.StripeClient:
         max_network_retries=RETRIES,
         http_client=stripe.RequestsClient(timeout=TIMEOUT_S),
     )
+
+
+def key_trouble() -> str:
+    """What Stripe says against our key, for the people who start the platform; nothing where all is well.
+
+    Asked once, without patience: that Stripe is away now says nothing about the key.
+    """
+    if not payments_are_on():
+        return ""
+    asked = stripe.StripeClient(
+        str(settings.STRIPE_API_KEY),
+        base_addresses={"api": settings.STRIPE_API_BASE},
+        max_network_retries=0,
+        http_client=stripe.RequestsClient(timeout=START_TIMEOUT_S),
+    )
+    try:
+        asked.v1.payment_intents.list({"limit": 1})
+    except (stripe.AuthenticationError, stripe.PermissionError) as error:
+        return KEY_IS_WRONG.format(status=error.http_status)
+    except stripe.StripeError as error:
+        return f"Stripe could not be asked ({type(error).__name__}). Payment by card works when it answers."
+    return ""
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from config.engines.running import embedded_engines
 from config.env import ENV, set_variable
 from config.supervisor import programs
 from config.supervisor.database import bring_up_to_date
+from config.supervisor.payments import check_payments
 from config.supervisor.servers import check_given_servers
 from config.supervisor.sockets import listen, listen_at_remembered_port, local_address, own_url
 from config.supervisor.stream import LabelledText, LogStream
@@ -68,6 +69,7 @@ class Installation:
 
     async def _start(self) -> None:
         await in_thread(partial(check_given_servers, ENV))
+        await in_thread(partial(check_payments, self.stream.say))
         for engine in embedded_engines(ENV):
             await self._start_engine(engine)
         first_start = await in_thread(partial(bring_up_to_date, self.stream.say))
