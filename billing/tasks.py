@@ -7,7 +7,7 @@ from billing import archive, books, campaigns, debts, expiry, referrals, service
 from billing.aggregation import AGGREGATE_AT_ONCE, aggregate_batches
 from billing.budgets import reap_budget_leases
 from billing.ledger import FOLD_AT_ONCE, fold
-from billing.stripe import catch_up, inbox
+from billing.stripe import catch_up, disputes, inbox, refunds
 from billing.stripe.client import StripeRefused, StripeUnknown
 from billing.unlocking import unlock_held_top_ups
 
@@ -99,3 +99,13 @@ def give_promotions() -> None:
 @shared_task
 def forget_sign_ups() -> None:
     sign_ups.forget_sign_ups()
+
+
+@shared_task
+def send_refunds() -> None:
+    refunds.send_refunds()
+
+
+@shared_task
+def hold_disputed_credit() -> None:
+    disputes.hold_disputed_credit()

@@ -97,13 +97,24 @@ LOTS = search(
     """,
 )
 
+# A payment's own posting names it, so does what went back of it; a claim is what settled it.
 SUSPENSE = search(
     "suspense",
-    _("Nothing stands in suspense: there is no charge that no credit was found for."),
+    _("Nothing stands in suspense but payments that operators have still to place."),
     """
-    SELECT a.owner, sum(e.amount) AS suspense_nano
-    FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
-    WHERE a.code = '2900' GROUP BY 1 HAVING sum(e.amount) <> 0
+    SELECT x.payment, p.settled_at AS settled, sum(x.amount) AS suspense_nano
+    FROM (
+        SELECT e.amount, CASE WHEN t.fact_key LIKE 'pi:%' OR t.fact_key LIKE 'unmatched:%'
+            THEN split_part(t.fact_key, ':', 2) ELSE coalesce(u.payment_intent_id, a.owner) END AS payment
+        FROM billing_ledgeraccount a JOIN billing_ledgerentry e ON e.account_id = a.id
+        LEFT JOIN billing_ledgertransaction t ON t.id = e.transaction_id
+        LEFT JOIN billing_unmatchedpayment u ON u.settled_by_id = t.id
+        WHERE a.code = '2900'
+    ) x
+    LEFT JOIN billing_unmatchedpayment p ON p.payment_intent_id = x.payment
+    GROUP BY 1, 2, p.id
+    HAVING (sum(x.amount) <> 0 AND (p.id IS NULL OR p.settled_at IS NOT NULL)) OR sum(x.amount) > 0
+        OR (sum(x.amount) = 0 AND p.id IS NOT NULL AND p.settled_at IS NULL)
     """,
 )
 

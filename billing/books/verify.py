@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from billing.books import ledger, making, operators, prices, usage, wallets
+from billing.books import ledger, making, operators, payments, prices, usage, wallets
 from billing.books.rules import Rule, Search
 from common.database import plain_rows
 
@@ -23,6 +23,7 @@ SEARCHES: tuple[Search, ...] = (
     *usage.SEARCHES,
     *making.SEARCHES,
     *operators.SEARCHES,
+    *payments.SEARCHES,
 )
 RULES: tuple[Rule, ...] = tuple(rule for search in SEARCHES for rule in search.rules)
 

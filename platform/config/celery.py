@@ -63,6 +63,16 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "send refunds": {
+        "task": "billing.tasks.send_refunds",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "hold disputed credit": {
+        "task": "billing.tasks.hold_disputed_credit",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
     "make usage partitions": {
         "task": "billing.tasks.make_usage_partitions",
         "schedule": 6 * 3600.0,
