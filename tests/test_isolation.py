@@ -18,18 +18,22 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from accounts.models import APIKey, Membership, Organization, User
 from accounts.services import create_api_key, create_organization
 from billing.budgets import set_budget
-from billing.models import Budget, PriceKind, UsageRecord
+from billing.campaigns import on_sign_up
+from billing.models import Budget, CampaignKind, PriceKind, UsageRecord
 from billing.price_shapes import Price
 from billing.publishing import publish_price
+from billing.referrals import referral_code
 from billing.services import grant_credit
 from common.ids import public_id, uuid7
 from common.models import ScopeMissing
+from tests.factories.campaigns import make_campaign
 
 # Route → whether its address carries an id that belongs to an organization.
 ROUTES = {
     "overview": False,
     "credit": False,
     "redeem_code": False,
+    "refer": False,
     "usage": False,
     "receipt": True,
     "budgets": False,
@@ -65,7 +69,10 @@ class Tenant:
 @pytest.fixture
 def tenants(db: None) -> tuple[Tenant, Tenant]:
     publish_price(model="gpt-secret", kind=PriceKind.RETAIL, price=Price({"input": 10**9, "output": 10**9}))
-    return make_tenant("Ours"), make_tenant("Theirs")
+    make_campaign(CampaignKind.REFERRAL)
+    ours, theirs = make_tenant("Ours"), make_tenant("Theirs")
+    on_sign_up(theirs.organization, None, code=referral_code(ours.organization))
+    return ours, theirs
 
 
 def make_tenant(name: str) -> Tenant:
