@@ -1,0 +1,238 @@
+"""The double as a server: keys, idempotency as Stripe has it, the pages people see, and trouble on demand."""
+
+import hashlib
+import json
+import random
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, urlsplit
+
+from typing_extensions import override
+
+from tests.doubles.stripe import checkout, pages
+from tests.doubles.stripe.api import answer, find
+from tests.doubles.stripe.control import CONTROLS
+from tests.doubles.stripe.params import Json, StripeError, check, decode
+from tests.doubles.stripe.state import State
+from tests.doubles.stripe.webhooks import Postman
+
+KEPT_S = 24 * 3600
+CARD_OF = {"good": "visa", "declined": "chargeDeclined", "later": "chargeCustomerFail"}
+
+
+@dataclass
+class Trouble:
+    """Shares from 0 to 1 of POST requests. `error_after`: the work is done, the answer is a 500."""
+
+    error_after: float = 0.0
+    cut_before: float = 0.0
+    cut_after: float = 0.0
+    slow: float = 0.0
+    slow_s: float = 0.2
+
+
+@dataclass
+class _Kept:
+    """What a request with an idempotency key was, and was answered."""
+
+    fingerprint: str
+    at: int
+    answer: tuple[int, Json] | None = None
+
+
+@dataclass
+class Stripe:
+    """All that the threads of the server share; `lock` guards `state`."""
+
+    state: State
+    postman: Postman
+    api_key: str
+    seed: int = 0
+    trouble: Trouble = field(default_factory=Trouble)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    is_down: bool = False
+    keys: dict[str, _Kept] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.dice = random.Random(self.seed + 2)
+
+    def call(self, method: str, path: str, params: Json, key: str | None) -> tuple[int, Json]:
+        """Status and body of an API call."""
+        if method != "POST" or key is None:
+            return self._run(method, path, params)
+        fingerprint = hashlib.sha256(json.dumps([path, params], sort_keys=True).encode()).hexdigest()
+        with self.lock:
+            now = self.state.now()
+            kept = self.keys.get(key)
+            if kept is not None and now - kept.at < KEPT_S:
+                return _replay(kept, fingerprint, key)
+            self.keys[key] = kept = _Kept(fingerprint, now)
+        try:
+            check(params, find(method, path)[0].params)
+        except StripeError as error:
+            del self.keys[key]  # nothing was begun, so nothing is remembered
+            return error.status, error.body
+        kept.answer = self._run(method, path, params)
+        return kept.answer
+
+    def _run(self, method: str, path: str, params: Json) -> tuple[int, Json]:
+        with self.lock:
+            self.state.asked.append({"method": method, "path": path, "params": params})
+            try:
+                made = 200, answer(self.state, method, path, params)
+            except StripeError as error:
+                made = error.status, error.body
+            if method == "POST" and self.dice.random() < self.trouble.error_after:
+                return 500, {"error": {"type": "api_error", "message": "An unknown error occurred"}}
+            return made
+
+
+def _replay(kept: _Kept, fingerprint: str, key: str) -> tuple[int, Json]:
+    if kept.fingerprint != fingerprint:
+        message = (
+            "Keys for idempotent requests can only be used with the same parameters they were first used"
+            f" with. Try using a key other than '{key}' if you meant to execute a different request."
+        )
+        return 400, {"error": {"type": "idempotency_error", "message": message}}
+    if kept.answer is None:
+        message = "There is currently another in-progress request using this Idempotent Key."
+        return 409, {
+            "error": {"type": "idempotency_error", "code": "idempotency_key_in_use", "message": message}
+        }
+    return kept.answer
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    stripe: ClassVar[Stripe]
+
+    @override
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: tests read the state."""
+
+    def do_GET(self) -> None:
+        self._serve("GET")
+
+    def do_POST(self) -> None:
+        self._serve("POST")
+
+    def _serve(self, method: str) -> None:
+        length = int(self.headers.get("content-length") or 0)
+        body = self.rfile.read(length).decode()
+        place = urlsplit(self.path)
+        if place.path.startswith("/_control/"):
+            self._control(place.path.removeprefix("/_control/"), body)
+        elif place.path.startswith("/pay/"):
+            self._page(method, place.path, body)
+        elif self.stripe.is_down:
+            self.close_connection = True
+        else:
+            self._api(method, place.path, place.query if method == "GET" else body)
+
+    def _api(self, method: str, path: str, fields: str) -> None:
+        stripe = self.stripe
+        trouble, dice = stripe.trouble, stripe.dice
+        if method == "POST" and dice.random() < trouble.cut_before:
+            self.close_connection = True
+            return
+        if dice.random() < trouble.slow:
+            time.sleep(trouble.slow_s)
+        if self.headers.get("authorization") not in (f"Bearer {stripe.api_key}", self._basic()):
+            message = "Invalid API Key provided: sk_test_****"
+            self._answer(401, {"error": {"type": "invalid_request_error", "message": message}})
+            return
+        params = decode(parse_qsl(fields, keep_blank_values=True))
+        status, made = stripe.call(method, path, params, self.headers.get("idempotency-key"))
+        if method == "POST" and dice.random() < trouble.cut_after:
+            self.close_connection = True
+            return
+        self._answer(status, made)
+
+    def _basic(self) -> str:
+        return f"Basic {self.stripe.api_key}"
+
+    def _answer(self, status: int, made: Json) -> None:
+        body = json.dumps(made).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.send_header("request-id", self.stripe.state.new_id("req"))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _control(self, verb: str, body: str) -> None:
+        try:
+            with self.stripe.lock:
+                made = CONTROLS[verb](self.stripe, json.loads(body or "{}"))
+        except (KeyError, TypeError, ValueError, StripeError, checkout.PageClosed) as error:
+            self._answer(400, {"error": f"{type(error).__name__}: {error}"})
+            return
+        self._answer(200, {"made": made})
+
+    # The pay page
+
+    def _page(self, method: str, path: str, body: str) -> None:
+        state = self.stripe.state
+        with self.stripe.lock:
+            session = state.objects.get(path.split("/")[2])
+            if session is None:
+                self._html(404, "<p>No such page.</p>")
+                return
+            checkout.end_if_late(state, session)
+            if session["status"] != "open":
+                self._html(200, pages.closed_page(session))
+            elif method == "GET":
+                self._html(200, pages.pay_page(session))
+            else:
+                self._press(session, dict(parse_qsl(body)).get("how", "good"))
+
+    def _press(self, session: Json, how: str) -> None:
+        state = self.stripe.state
+        if how == "3ds":
+            checkout.start_authentication(state, session)
+            self._html(200, pages.bank_page(session))
+            return
+        if how == "delayed":
+            checkout.pay_delayed(state, session)
+            is_paid = True
+        elif how in ("confirmed", "not_confirmed"):
+            is_paid = checkout.end_authentication(state, session, ok=how == "confirmed")
+        else:
+            is_paid = checkout.pay(state, session, CARD_OF[how])
+        if not is_paid:
+            self._html(200, pages.pay_page(session, "Your card was declined. Try another card."))
+            return
+        self.send_response(303)
+        self.send_header("location", session["success_url"].replace("{CHECKOUT_SESSION_ID}", session["id"]))
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def _html(self, status: int, text: str) -> None:
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("content-type", "text/html; charset=utf-8")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+def make_server(stripe: Stripe, port: int) -> Server:
+    """Bound to the loopback; `stripe.state.url` is where it answers."""
+    handler = type("StripeHandler", (Handler,), {"stripe": stripe})
+    server = Server(("127.0.0.1", port), handler)
+    stripe.state.url = f"http://127.0.0.1:{server.server_address[1]}"
+    return server
+
+
+def settings_of(stripe: Stripe) -> Json:
+    return {"trouble": asdict(stripe.trouble), "webhooks": asdict(stripe.postman.unruly)}
