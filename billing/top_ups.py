@@ -7,7 +7,6 @@ whatever dies in between, the same attempt goes on later; nobody pays twice and 
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import structlog
 from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
@@ -23,6 +22,7 @@ from billing.stripe.checkout import PageOrder, expire_session, find_session, ope
 from billing.stripe.client import (
     PaymentsOff,
     StripeKeyReused,
+    StripeUnknown,
     is_test_mode,
     payments_are_on,
 )
@@ -47,11 +47,11 @@ __all__ = [
     "unlock_top_up",
 ]
 
-log = structlog.get_logger(__name__)
-
 PAGE_LIVES = timedelta(minutes=60)
 # Stripe opens no page that ends sooner; a little more, for clocks differ.
 LEAST_PAGE_LIVES = timedelta(minutes=31)
+# Keys that Stripe failed under are spent.
+MOST_KEYS = 4
 # How a payment intent stands -> what the top-up is meanwhile.
 UNDER_WAY = {"processing": TopUpState.PROCESSING, "requires_action": TopUpState.ACTION_REQUIRED}
 
@@ -142,7 +142,7 @@ def reconcile_top_up(top_up_id: UUID) -> TopUp:
     if session is not None:
         top_up = _note_session(top_up, session)
     intent_id = session.payment_intent_id if session is not None else top_up.payment_intent_id
-    facts = read_payment(intent_id, session_id=top_up.session_id) if intent_id else None
+    facts = read_payment(intent_id, page=session) if intent_id else None
     if facts is not None and facts.has_succeeded:
         book_payment(facts)
     elif not top_up.has_ended:
@@ -190,17 +190,31 @@ def _promise_page(top_up: TopUp) -> TopUp:
 
 
 def _open(top_up: TopUp, customer_id: str) -> SessionFacts:
-    """A page that was opened before in other words (another language, say) is found instead."""
+    """A page that was opened before, and we do not know of it, is found instead."""
     ends = top_up.expires_at or timezone.now()
+    found = None
     if ends - timezone.now() >= LEAST_PAGE_LIVES:
-        try:
-            return open_session(_order(top_up, customer_id, ends))
-        except StripeKeyReused:
-            log.info("payment_page_looked_for", top_up=str(top_up.pk))
-    found = find_session(customer_id=customer_id, top_up_id=top_up.pk, since=top_up.created_at)
+        found = _open_or_find(_order(top_up, customer_id, ends), since=top_up.created_at)
+    found = found or find_session(customer_id=customer_id, top_up_id=top_up.pk, since=top_up.created_at)
     if found is None:
         raise TopUpEnded(_("This payment has ended. Start a new one."))
     return found
+
+
+def _open_or_find(order: PageOrder, *, since: datetime) -> SessionFacts | None:
+    """None: it was opened before in other words, in another language, say."""
+    for number in range(1, MOST_KEYS + 1):
+        try:
+            return open_session(order, number=number)
+        except StripeKeyReused:
+            return None
+        except StripeUnknown as error:
+            if not error.key_is_spent or number == MOST_KEYS:
+                raise
+        found = find_session(customer_id=order.customer_id, top_up_id=order.top_up_id, since=since)
+        if found is not None:
+            return found
+    return None
 
 
 def _order(top_up: TopUp, customer_id: str, ends: datetime) -> PageOrder:

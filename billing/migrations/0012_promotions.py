@@ -1,11 +1,23 @@
 import django.db.models.deletion
+from django.conf import settings
 from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0011_payments")]
+    dependencies = [("billing", "0011_payments"), migrations.swappable_dependency(settings.AUTH_USER_MODEL)]
 
     operations = [
+        migrations.AddField(
+            model_name="campaign",
+            name="changed_by",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+                verbose_name="terms set by",
+            ),
+        ),
         migrations.AddField(
             model_name="adjustment",
             name="campaign",
@@ -27,6 +39,7 @@ class Migration(migrations.Migration):
                     ("top_up", "Record a bank transfer"),
                     ("reversal", "Reverse a posting"),
                     ("correction", "Give a charge back"),
+                    ("claim", "Credit an unmatched payment"),
                     ("campaign", "Grant of a campaign"),
                 ],
                 max_length=10,

@@ -40,14 +40,14 @@ class PageOrder:
     tax_rate_id: str = ""
 
 
-def open_session(order: PageOrder) -> SessionFacts:
-    """Once for each top-up: again, Stripe answers with the same page.
+def open_session(order: PageOrder, *, number: int = 1) -> SessionFacts:
+    """Once for each top-up and number: again, Stripe answers with the same page.
 
     Raises StripeUnknown, StripeRefused; StripeKeyReused where it was opened before in other words.
     """
     with asking_stripe():
         session = stripe_client().v1.checkout.sessions.create(
-            _params(order), {"idempotency_key": f"topup-{order.top_up_id}-cs-1"}
+            _params(order), {"idempotency_key": f"topup-{order.top_up_id}-cs-{number}"}
         )
         return session_facts(session)
 

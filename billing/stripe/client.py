@@ -14,10 +14,11 @@ TEST_KEYS = ("sk_test_", "rk_test_")
 TIMEOUT_S = 20
 RETRIES = 2
 START_TIMEOUT_S = 5
+HTTP_FAILED = 500
 KEY_IS_WRONG = (
     "Stripe refuses STRIPE_API_KEY ({status}): nobody can pay by card. Copy a secret key of the right account"
-    " from https://dashboard.stripe.com/apikeys; a restricted one needs to write Checkout Sessions, Customers,"
-    " Payment Intents and Refunds, and to read the rest."
+    " from https://dashboard.stripe.com/apikeys; a restricted one needs to write Checkout Sessions,"
+    " Customers, Payment Intents and Refunds, and to read the rest."
 )
 
 
@@ -30,10 +31,18 @@ class PaymentsOff(AppError):
 
 class StripeUnknown(AppError):
     """Stripe did not say what came of the call: it may have happened. Try again later under the same
-    idempotency key, or read the object again; never under a new key."""
+    idempotency key, or read the object again; never under a new key.
+
+    `key_is_spent`: Stripe failed, and answers the same under this key for a day. Only here a new key is
+    right, after a look at what the call may have made.
+    """
 
     code = "stripe_unknown"
     http_status = 503
+
+    def __init__(self, message: str, *, key_is_spent: bool = False) -> None:
+        super().__init__(message)
+        self.key_is_spent = key_is_spent
 
 
 class StripeRefused(AppError):
@@ -140,7 +149,8 @@ def asking_stripe() -> Iterator[None]:
     except stripe.CardError as error:
         raise _declined(error) from error
     except (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError) as error:
-        raise StripeUnknown(_("Stripe did not answer. Nothing is lost: try again in a moment.")) from error
+        text = _("Stripe did not answer. Nothing is lost: try again in a moment.")
+        raise StripeUnknown(text, key_is_spent=error.http_status == HTTP_FAILED) from error
     except stripe.StripeError as error:
         raise _refused(error) from error
 

@@ -8,6 +8,9 @@ from billing.models import StripeCustomer, Wallet
 from billing.stripe.client import StripeRefused, StripeUnknown, asking_stripe, is_test_mode, stripe_client
 from common.locking import lock_rows
 
+# Keys that Stripe failed under are spent.
+MOST_KEYS = 4
+
 log = structlog.get_logger(__name__)
 
 
@@ -19,15 +22,27 @@ def customer_of(organization: Organization) -> str:
     known = StripeCustomer.objects.filter(organization=organization, livemode=not is_test_mode()).first()
     if known is not None:
         return known.customer_id
-    with asking_stripe():
-        # Nothing that may change stands in it: other parameters under the same key would be refused.
-        made = stripe_client().v1.customers.create(
-            {"metadata": {"organization": str(organization.pk)}},
-            {"idempotency_key": f"customer-{organization.pk}"},
-        )
-    customer_id = _keep(organization, made.id)
+    customer_id = _keep(organization, _make(organization))
     _introduce(organization, customer_id)
     return customer_id
+
+
+def _make(organization: Organization) -> str:
+    """One that Stripe made and failed to tell of stays there unused: nothing was ever attached to it."""
+    number = 1
+    while True:
+        key = f"customer-{organization.pk}" + (f"-{number}" if number > 1 else "")
+        try:
+            with asking_stripe():
+                # Nothing that may change stands in it: other parameters under one key would be refused.
+                made = stripe_client().v1.customers.create(
+                    {"metadata": {"organization": str(organization.pk)}}, {"idempotency_key": key}
+                )
+                return made.id
+        except StripeUnknown as error:
+            if not error.key_is_spent or number == MOST_KEYS:
+                raise
+        number += 1
 
 
 @transaction.atomic

@@ -14,7 +14,7 @@ def on_session(event: StripeEvent) -> Outcome:
     """`checkout.session.…`: what was paid on the page, or that nobody pays there any more."""
     session = read_session(event.object_id)
     if session.payment_intent_id is not None:
-        return _of_payment(read_payment(session.payment_intent_id, session_id=session.session_id))
+        return _of_payment(read_payment(session.payment_intent_id, page=session))
     top_up = TopUp.across_all_organizations.filter(pk=session.top_up_id or _NOBODY).first()
     if top_up is None:
         return Ignored("a page of nobody here")

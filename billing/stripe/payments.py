@@ -4,8 +4,8 @@ from typing import Any
 
 import stripe
 
-from billing.payment_facts import BalanceFacts, CardFacts, PaymentFacts
-from billing.stripe.checkout import page_of_payment, read_session
+from billing.payment_facts import BalanceFacts, CardFacts, PaymentFacts, SessionFacts
+from billing.stripe.checkout import page_of_payment
 from billing.stripe.client import asking_stripe, stripe_client
 from billing.stripe.reading import (
     balance_facts,
@@ -19,11 +19,10 @@ from billing.stripe.reading import (
 EXPANDED = ["latest_charge.balance_transaction"]
 
 
-def read_payment(payment_intent_id: str, *, session_id: str | None = None) -> PaymentFacts:
-    """Raises StripeUnknown, StripeMissing, StripeRefused."""
+def read_payment(payment_intent_id: str, *, page: SessionFacts | None = None) -> PaymentFacts:
+    """`page`: where it was paid, if that was read already. Raises StripeUnknown, StripeRefused."""
     with asking_stripe():
         intent = stripe_client().v1.payment_intents.retrieve(payment_intent_id, {"expand": EXPANDED})
-    session = read_session(session_id) if session_id else page_of_payment(intent.id)
     charge: Any = intent.latest_charge
     return PaymentFacts(
         payment_intent_id=intent.id,
@@ -33,7 +32,7 @@ def read_payment(payment_intent_id: str, *, session_id: str | None = None) -> Pa
         currency=intent.currency.upper(),
         amount=intent.amount_received,
         livemode=intent.livemode,
-        session=session,
+        session=page or page_of_payment(intent.id),
         failure_code=_failure_of(intent),
         **(_of_charge(charge) if charge is not None else {}),
     )

@@ -42,6 +42,7 @@ def configure_logging(*, pretty: bool) -> dict[str, Any]:
         "root": {"handlers": ["stream"], "level": "INFO"},
         "loggers": {
             "httpx": {"level": "WARNING"},
+            "stripe": {"level": "WARNING"},
             "uvicorn.error": {"level": "INFO"},
             "celery.app.trace": {"level": "WARNING"},
             "celery.beat": {"level": "WARNING"},
