@@ -5,6 +5,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cache
+from types import UnionType
 from typing import Any, Literal, NotRequired, Union, get_args, get_origin
 
 import stripe
@@ -104,7 +105,7 @@ def _value(given: Any, hint: Any, path: str) -> Any:
     origin, parts = get_origin(hint), get_args(hint)
     if origin is NotRequired:
         return _value(given, parts[0], path)
-    if origin is Union:
+    if origin in (Union, UnionType):
         return _first_that_fits(given, parts, path)
     if origin is Literal:
         if given not in parts:
