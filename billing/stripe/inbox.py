@@ -145,7 +145,7 @@ def _process_alone(event_id: int) -> None:
     try:
         process_event(event_id)
     except Exception:
-        log.exception("stripe_event_failed", event=event_id)
+        log.exception("stripe_event_failed", row=event_id)
 
 
 def _other_mode() -> dict[str, Any]:
