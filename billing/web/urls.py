@@ -1,11 +1,15 @@
 from django.urls import path
 
-from billing.web import budgets, referrals, views
+from billing.web import budgets, referrals, top_ups, views
 
 urlpatterns = [
     path("", views.overview, name="overview"),
     path("credit/", views.credit, name="credit"),
     path("credit/redeem/", views.redeem, name="redeem_code"),
+    path("credit/top-up/", top_ups.top_ups, name="top_ups"),
+    path("credit/top-up/start/", top_ups.start, name="start_top_up"),
+    path("credit/top-ups/<uuid:top_up_id>/", top_ups.top_up, name="top_up"),
+    path("credit/top-ups/<uuid:top_up_id>/pay/", top_ups.pay, name="pay_top_up"),
     path("budgets/", budgets.budgets, name="budgets"),
     path("budgets/<int:budget_id>/delete/", budgets.delete_budget, name="delete_budget"),
     path("refer/", referrals.refer, name="refer"),

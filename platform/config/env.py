@@ -16,6 +16,7 @@ SETTINGS_MODULE = "config.settings"
 LEAST_MONTHS_KEPT = 2
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
 STRIPE_API_BASE = "https://api.stripe.com"
+STRIPE_PAYMENT_PAGES = "https://checkout.stripe.com"
 EMAIL_URL_HELP = "EMAIL_URL must be like smtp+tls://user:password@mail.example.com:587 (or smtp, smtp+ssl)"
 
 
@@ -47,6 +48,11 @@ class Env:
     stripe_webhook_secrets: tuple[str, ...] = field(repr=False)
     stripe_api_base: str
     debug: bool
+
+    @property
+    def payment_pages(self) -> str:
+        """The origin of the pages where people pay; a stand-in for Stripe has them at its own address."""
+        return STRIPE_PAYMENT_PAGES if self.stripe_api_base == STRIPE_API_BASE else self.stripe_api_base
 
 
 def read_env(variables: Mapping[str, str]) -> Env:

@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from config.engines.errors import ConfigurationError
 from config.engines.process import Program
 from config.env import ENV, child_environment
 
@@ -45,6 +46,18 @@ def _celery(role: str, *options: str) -> Program:
 def demo_vendor(listener: int) -> Program:
     """The built-in vendor behind `farebox-demo`."""
     return _python("demo", "relay.demo_vendor", "--fd", str(listener), fd=listener)
+
+
+def stripe_double(listener: int, webhook_url: str) -> Program:
+    """The stand-in for Stripe of `up --stripe-double`. It is part of the tests, so only a checkout has it.
+
+    Raises ConfigurationError.
+    """
+    if not (ENV.root / "tests" / "doubles" / "stripe").is_dir():
+        raise ConfigurationError("--stripe-double needs the tests/ folder of a checkout")
+    state = ENV.home / "stripe-double.json"
+    arguments = ["--fd", str(listener), "--webhook-url", webhook_url, "--state", str(state)]
+    return _python("stripe", "tests.doubles.stripe", *arguments, fd=listener)
 
 
 def _python(label: str, module: str, *arguments: str, fd: int | None = None) -> Program:

@@ -4,11 +4,13 @@ import asyncio
 import logging
 import socket
 import sys
+from contextlib import nullcontext
 from functools import partial
 
 from config.bootstrap import FirstStart
 from config.engines.addresses import socket_paths
 from config.engines.engine import Engine, wait_until_ready
+from config.engines.errors import ConfigurationError
 from config.engines.home import ENGINES_LOCK, SUPERVISOR_LOCK, locked, prepare_home
 from config.engines.running import embedded_engines
 from config.env import ENV, set_variable
@@ -28,8 +30,13 @@ DEATHS = 4
 PHASES = {"postgres": Phase.POSTGRES, "valkey": Phase.VALKEY}
 
 
-def up(relay_workers: int) -> None:
-    """Run the installation until a signal; raises ConfigurationError when it cannot start."""
+def up(relay_workers: int, *, stripe_double: bool = False) -> None:
+    """Run the installation until a signal; raises ConfigurationError when it cannot start.
+
+    `stripe_double`: payments go to a stand-in for Stripe, where everything can be tried and no money moves.
+    """
+    if stripe_double and ENV.stripe_api_key:
+        raise ConfigurationError("--stripe-double and STRIPE_API_KEY exclude each other: unset one")
     prepare_home(ENV.home)
     stream = LogStream(sys.stdout)
     _log_into(stream)
@@ -39,12 +46,24 @@ def up(relay_workers: int) -> None:
             listen(ENV.host, ENV.port) as public,
             listen_at_remembered_port(RUN / "demo_vendor_port") as demo,
             locked(RUN / ENGINES_LOCK, patience=COMMANDS_SECONDS, refusal=f"a command still uses {ENV.home}"),
+            listen_at_remembered_port(RUN / "stripe_double_port")
+            if stripe_double
+            else nullcontext() as stripe,
         ):
             socket_paths(ENV.home).keeper_socket.unlink(missing_ok=True)  # a killed keeper's
             set_variable("DEMO_VENDOR_BASE_URL", f"{own_url(*demo.getsockname())}/v1")
-            asyncio.run(Installation(stream, public, demo, relay_workers).run())
+            if stripe is not None:
+                _pay_at(own_url(*stripe.getsockname()))
+            asyncio.run(Installation(stream, public, demo, relay_workers, stripe=stripe).run())
     finally:
         stream.close()
+
+
+def _pay_at(stripe_url: str) -> None:
+    """The stand-in's own key and secret: they open nothing else."""
+    set_variable("STRIPE_API_BASE", stripe_url)
+    set_variable("STRIPE_API_KEY", "sk_test_double")
+    set_variable("STRIPE_WEBHOOK_SECRET", "whsec_double")
 
 
 def _log_into(stream: LogStream) -> None:
@@ -56,12 +75,19 @@ def _log_into(stream: LogStream) -> None:
 
 class Installation:
     def __init__(
-        self, stream: LogStream, public: socket.socket, demo: socket.socket, relay_workers: int
+        self,
+        stream: LogStream,
+        public: socket.socket,
+        demo: socket.socket,
+        relay_workers: int,
+        *,
+        stripe: socket.socket | None,
     ) -> None:
         self.stream = stream
         self.public = public
         self.demo = demo
         self.relay_workers = relay_workers
+        self.stripe = stripe
         self.supervisor = Supervisor(stream)
 
     async def run(self) -> None:
@@ -90,6 +116,8 @@ class Installation:
     def _start_children(self) -> None:
         add = self.supervisor.add
         add(programs.demo_vendor(self.demo.fileno()), Phase.VENDOR)
+        if self.stripe is not None:
+            add(programs.stripe_double(self.stripe.fileno(), f"{URL}/stripe/webhook"), Phase.VENDOR)
         for number in range(1, self.relay_workers + 1):
             add(programs.relay(number, self.public.fileno()), Phase.TRAFFIC)
         add(programs.worker(), Phase.TRAFFIC)

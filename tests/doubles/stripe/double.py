@@ -14,6 +14,7 @@ the API unreliable, `webhooks` the deliveries; both are drawn from `seed`. It ru
 or as `python -m tests.doubles.stripe` for others.
 """
 
+import socket
 import threading
 from types import TracebackType
 from typing import Any, Self
@@ -43,6 +44,7 @@ class StripeDouble:
         secret: str = SECRET,
         api_key: str = API_KEY,
         port: int = 0,
+        listener: socket.socket | None = None,
         seed: int = 0,
     ) -> None:
         self.api_key = api_key
@@ -52,7 +54,7 @@ class StripeDouble:
         self.postman.endpoints = [(webhook_url, secret)] if webhook_url else []
         state.told = self.postman.post
         self.stripe = Stripe(state, self.postman, api_key, seed)
-        self._server = make_server(self.stripe, port)
+        self._server = make_server(self.stripe, port, listener)
         self._thread = threading.Thread(target=self._server.serve_forever, name="stripe-double", daemon=True)
 
     def __enter__(self) -> Self:

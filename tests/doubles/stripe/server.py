@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import socket
 import threading
 import time
 from dataclasses import asdict, dataclass, field
@@ -226,10 +227,14 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
 
-def make_server(stripe: Stripe, port: int) -> Server:
-    """Bound to the loopback; `stripe.state.url` is where it answers."""
+def make_server(stripe: Stripe, port: int, listener: socket.socket | None = None) -> Server:
+    """Bound to the loopback, or on a socket that listens already; `stripe.state.url` is where it answers."""
     handler = type("StripeHandler", (Handler,), {"stripe": stripe})
-    server = Server(("127.0.0.1", port), handler)
+    server = Server(("127.0.0.1", port), handler, bind_and_activate=listener is None)
+    if listener is not None:
+        server.socket.close()
+        server.socket = listener
+        server.server_address = listener.getsockname()
     stripe.state.url = f"http://127.0.0.1:{server.server_address[1]}"
     return server
 

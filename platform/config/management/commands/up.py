@@ -20,6 +20,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--relay-workers", type=positive, default=1, metavar="N")
+        parser.add_argument(
+            "--stripe-double", action="store_true", help="try payments offline: no money moves"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        up(options["relay_workers"])
+        up(options["relay_workers"], stripe_double=options["stripe_double"])
