@@ -1,9 +1,8 @@
-"""Lots and what was done to them; refunds of paid ones."""
+"""Lots and what was done to them; refunds of what was not paid by card."""
 
 from collections.abc import Collection
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -14,41 +13,25 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from typing_extensions import override
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.enums import ActionVariant
-from unfold.widgets import UnfoldAdminSelectWidget
 
-from accounts.admin.audited import acting_operator
 from billing.admin.operating import AmountForm, OperatingAdmin, ReadOnlyInline, actor_of, bound_form
-from billing.ledger import Account
-from billing.models import Lot, LotEntry, LotKind, Refund, RefundState
-from billing.refunds import finish_refund, request_refund
+from billing.models import Lot, LotEntry, LotKind, Refund, TopUp
+from billing.refunds import request_refund
 from common.admin import (
     DayFilter,
     EndlessAdmin,
     USDField,
-    badge,
     carry_out,
-    client_ip,
     detail_action,
     usd,
     usd_column,
 )
-
-REFUND_BADGES = {RefundState.REQUESTED: "warning", RefundState.SUCCEEDED: "success", RefundState.FAILED: ""}
 
 
 class RefundForm(AmountForm):
     tax = USDField(label=_("Tax, USD"), required=False, help_text=_("That goes back with it, on top."))
 
     field_order = ("amount", "tax", "reason")
-
-
-class PaidForm(forms.Form):
-    source = forms.ChoiceField(
-        label=_("Paid from"),
-        choices=[(Account.BANK, _("Bank")), (Account.STRIPE_CLEARING, _("Stripe"))],
-        widget=UnfoldAdminSelectWidget(),
-    )
 
 
 class LotEntryInline(ReadOnlyInline):
@@ -106,6 +89,9 @@ class LotAdmin(OperatingAdmin, EndlessAdmin):
     @detail_action(_("Refund"), path="refund", icon="undo")
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
         lot = get_object_or_404(self.get_queryset(request), pk=object_id)
+        top_up = TopUp.across_all_organizations.filter(lot=lot).first()
+        if top_up is not None:  # it goes back to the card
+            return redirect("admin:billing_topup_refund", top_up.pk)
         form = bound_form(RefundForm, request)
 
         def ask() -> Refund:
@@ -129,80 +115,4 @@ class LotAdmin(OperatingAdmin, EndlessAdmin):
             submit=_("Take it out for a refund"),
             explanation=format_html(gettext("The lot holds {amount}."), amount=usd(lot.remaining)),
             original=lot,
-        )
-
-
-@admin.register(Refund)
-class RefundAdmin(OperatingAdmin, EndlessAdmin):
-    usd_fields = ("amount_nano", "tax_nano")
-    list_display = (
-        "requested_at",
-        "shown_state",
-        "organization",
-        "amount_nano",
-        "tax_nano",
-        "reason",
-        "requested_by",
-        "ended_at",
-    )
-    list_select_related = ("organization", "requested_by")
-    list_filter = ("state", ("requested_at", DayFilter), ("organization", AutocompleteSelectFilter))
-    list_filter_submit = True
-    fields = (
-        "shown_state",
-        "organization",
-        "lot",
-        "amount_nano",
-        "tax_nano",
-        "reason",
-        "requested_by",
-        "requested_at",
-        "ended_at",
-        "fact_key",
-    )
-    actions_detail = ("was_paid", "has_failed")
-
-    @override
-    def senseless_actions(self, object_id: Any) -> Collection[str]:
-        waiting = Refund.across_all_organizations.filter(pk=object_id, state=RefundState.REQUESTED)
-        return () if waiting.exists() else self.actions_detail
-
-    @admin.display(description=_("state"), ordering="state")
-    def shown_state(self, refund: Refund) -> SafeString:
-        return badge(refund.get_state_display(), REFUND_BADGES[RefundState(refund.state)])
-
-    @detail_action(_("It was paid"), path="paid", icon="check_circle")
-    def was_paid(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._finish(request, object_id, RefundState.SUCCEEDED, bound_form(PaidForm, request))
-
-    @detail_action(_("It failed"), path="failed", icon="cancel", variant=ActionVariant.DANGER)
-    def has_failed(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._finish(request, object_id, RefundState.FAILED, bound_form(forms.Form, request))
-
-    def _finish(
-        self, request: HttpRequest, object_id: str, outcome: RefundState, form: forms.Form
-    ) -> HttpResponse:
-        refund = get_object_or_404(self.get_queryset(request), pk=object_id)
-
-        def finish() -> Refund:
-            return finish_refund(
-                refund=refund,
-                outcome=outcome,
-                source=Account(form.cleaned_data.get("source", Account.BANK)),
-                actor=acting_operator(request),
-                ip=client_ip(request),
-            )
-
-        if form.is_bound and carry_out(form, finish) is not None:
-            return redirect("admin:billing_refund_change", refund.pk)
-        is_paid = outcome == RefundState.SUCCEEDED
-        return self.form_page(
-            request,
-            form,
-            title=gettext("The refund was paid") if is_paid else gettext("The refund failed"),
-            submit=_("Save"),
-            explanation=_("This is final.")
-            if is_paid
-            else _("The credit goes back to its lot, after what is owed by now. This is final."),
-            original=refund,
         )
