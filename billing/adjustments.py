@@ -253,7 +253,7 @@ def _same(known: Adjustment, organization: Organization) -> Adjustment:
 
 
 def _check_reference(kind: AdjustmentKind, reference: str) -> None:
-    if kind != AdjustmentKind.TOP_UP:
+    if kind not in (AdjustmentKind.TOP_UP, AdjustmentKind.CLAIM):
         return
     if not reference.strip():
         raise AdjustmentRefused(_("A transfer has the bank's reference."), param="reference")

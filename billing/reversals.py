@@ -26,6 +26,8 @@ from billing.operators import required_reason
 from common.errors import AppError
 
 REVERSIBLE = (PostingKind.GRANT, PostingKind.TOP_UP, PostingKind.ADJUSTMENT)
+# What stands there is Stripe's word, or waits for somebody's: a mirror of ours would contradict it.
+AT_STRIPE = (Account.STRIPE_CLEARING, Account.HELD_CREDIT, Account.SUSPENSE)
 OF_CUSTOMERS = (Account.RECEIVABLE, *CREDIT_ACCOUNTS.values())
 
 
@@ -91,6 +93,8 @@ def read_original(posting: LedgerTransaction) -> Original:
     is_made_by_us = posting.fact_key.startswith((COLLECTED, "reversal:"))
     if posting.kind not in REVERSIBLE or is_made_by_us or len(owners) != 1:
         raise NotReversible(_("Only grants, top-ups and adjustments can be reversed."))
+    if any(one.account.code in AT_STRIPE for one in entries):
+        raise NotReversible(_("Card payments are refunded, not reversed: the money is at Stripe."))
     lots = dict(LotEntry.objects.filter(transaction=posting).values_list("lot_id", "amount"))
     return Original(
         posting=posting,

@@ -34,6 +34,7 @@ ADJUSTMENTS = search(
     WHERE (a.state = 'posted') <> (t.id IS NOT NULL)
         OR (t.id IS NOT NULL AND t.kind <> CASE
             WHEN a.kind IN ('goodwill', 'take_back', 'write_off', 'campaign') THEN 'adjustment'
+            WHEN a.kind = 'claim' THEN 'top_up'
             ELSE a.kind END)
         OR (t.kind IN ('adjustment', 'top_up') AND e.amount <> a.amount_nano + a.tax_nano)
         OR (a.state = 'posted' AND a.needs_second AND (a.requested_by_id IS NULL
