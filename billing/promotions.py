@@ -12,8 +12,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.alerts import raise_alert
-from accounts.models import Organization
+from accounts.models import Organization, Reseller, User
+from accounts.services import record_audit
 from billing.models import Campaign, CampaignKind, Grant, GrantKind, Wallet
+from billing.operators import SecondOperatorNeeded, needs_second_operator
 from billing.services import grant_credit
 from common.errors import AppError
 from common.locking import lock_rows
@@ -42,6 +44,13 @@ class CampaignElsewhere(AppError):
     code = "campaign_elsewhere"
 
 
+class CampaignTaken(AppError):
+    """Of the bonuses of a kind one can be on; nothing was changed."""
+
+    code = "campaign_taken"
+    http_status = 409
+
+
 def running_campaigns(moment: datetime | None = None) -> QuerySet[Campaign]:
     now = moment or timezone.now()
     begun = Campaign.objects.filter(is_on=True, starts_at__lte=now)
@@ -54,6 +63,50 @@ def running_campaign(reseller_id: int, kind: CampaignKind) -> Campaign | None:
     full = F("granted_nano") + F("amount_nano") + F("referrer_nano")
     affordable = Q(budget_nano__isnull=True) | Q(budget_nano__gte=full)
     return running_campaigns().filter(affordable, reseller_id=reseller_id, kind=kind).first()
+
+
+def needs_second_to_run(campaign: Campaign) -> bool:
+    """It gives by itself and may give more than one operator may; grants by hand have that rule each."""
+    if campaign.kind == CampaignKind.GRANT:
+        return False
+    return campaign.budget_nano is None or needs_second_operator(campaign.budget_nano)
+
+
+@transaction.atomic
+def switch_campaign(
+    *, campaign: Campaign, on: bool, actor: User | None = None, ip: str | None = None
+) -> Campaign:
+    """What it gave stays given. Twice changes nothing.
+
+    Raises SecondOperatorNeeded for who set the terms of one that may give much, CampaignTaken.
+    """
+    lock_rows(Reseller.objects.all(), [campaign.reseller_id])
+    [locked] = lock_rows(Campaign.objects.all(), [campaign.pk])
+    if locked.is_on == on:
+        return locked
+    if on:
+        _check_may_run(locked, actor)
+    locked.is_on = on
+    locked.save(update_fields=["is_on"])
+    action = f"campaign.switched_{'on' if on else 'off'}"
+    record_audit(action=action, subject=locked, actor=actor, after={"is_on": on}, ip=ip)
+    return locked
+
+
+def _check_may_run(campaign: Campaign, actor: User | None) -> None:
+    by_the_same = actor is not None and campaign.changed_by_id == actor.pk
+    if by_the_same and needs_second_to_run(campaign):
+        raise SecondOperatorNeeded(_("Another operator switches it on: its budget is over the limit."))
+    if other := other_running(campaign):
+        raise CampaignTaken(_("Switch off %(campaign)s first: it is of the same kind.") % {"campaign": other})
+
+
+def other_running(campaign: Campaign) -> Campaign | None:
+    """The bonus of the same kind that is on already."""
+    if campaign.kind == CampaignKind.GRANT:
+        return None
+    same = Campaign.objects.filter(reseller_id=campaign.reseller_id, kind=campaign.kind, is_on=True)
+    return same.exclude(pk=campaign.pk).first()
 
 
 def take_from_budget(campaign: Campaign, amount_nano: int) -> Campaign:

@@ -1,14 +1,34 @@
 """Operators' pages of money. Its rows can be looked at; what is done with money has a form page each."""
 
-from billing.admin import adjustments, books, ledger, lots, organizations, prices, usage, vouchers, wallets
+from billing.admin import (
+    adjustments,
+    books,
+    campaigns,
+    disputes,
+    ledger,
+    lots,
+    organizations,
+    prices,
+    refunds,
+    terms,
+    top_ups,
+    usage,
+    vouchers,
+    wallets,
+)
 
 __all__ = [
     "adjustments",
     "books",
+    "campaigns",
+    "disputes",
     "ledger",
     "lots",
     "organizations",
     "prices",
+    "refunds",
+    "terms",
+    "top_ups",
     "usage",
     "vouchers",
     "wallets",

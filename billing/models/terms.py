@@ -132,7 +132,7 @@ class Campaign(models.Model):
 
     A sign-up bonus comes once per customer with a verified address. A referral bonus goes to both
     (`amount_nano` to the new customer, `referrer_nano` to who brought it) when the new one's first top-up is
-    paid and free.
+    paid and free. One that may give much is switched on by another operator than `changed_by`.
     """
 
     reseller = models.ForeignKey(Reseller, models.PROTECT, verbose_name=_("reseller"))
@@ -148,6 +148,9 @@ class Campaign(models.Model):
     starts_at = models.DateTimeField(_("starts"))
     ends_at = models.DateTimeField(_("ends"), null=True, blank=True)
     is_on = models.BooleanField(_("on"), default=True)
+    changed_by = models.ForeignKey(
+        User, models.PROTECT, null=True, related_name="+", verbose_name=_("terms set by")
+    )
 
     class Meta:
         verbose_name = _("campaign")

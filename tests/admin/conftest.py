@@ -29,20 +29,34 @@ from accounts.services import (
 from billing.adjustments import record_top_up
 from billing.archive import make_usage_partitions
 from billing.books import check_books
+from billing.campaigns import on_sign_up
 from billing.contracts import TokenUsage
+from billing.disputes import book_dispute
+from billing.facts import WarningFacts
+from billing.fraud import book_warning
 from billing.models import (
     Adjustment,
     BooksReport,
+    Campaign,
+    CampaignKind,
+    Dispute,
+    FraudWarning,
     Grant,
     Lease,
     LedgerAccount,
     LedgerEntry,
     LedgerTransaction,
     Lot,
+    OrganizationTerms,
+    PaymentTerms,
     PriceKind,
     PriceVersion,
+    Referral,
     Refund,
     SettlementBatch,
+    SignUp,
+    TaxRate,
+    TopUp,
     UsageRecord,
     UsageRollup,
     Voucher,
@@ -52,11 +66,15 @@ from billing.models import (
 )
 from billing.price_shapes import Price
 from billing.publishing import publish_price
+from billing.referrals import referral_code
 from billing.refunds import request_refund
 from billing.services import grant_credit
 from billing.vouchers import VoucherTerms, create_voucher_series, redeem_voucher
 from common.ids import uuid7
 from relay.models import Channel, Model, Route, Vendor
+from tests.factories.campaigns import make_campaign
+from tests.factories.money import Payer
+from tests.factories.payments import dispute_facts, top_up_paid
 
 DOLLAR = 10**9
 CHARGE_NANO = 452_500
@@ -71,6 +89,8 @@ OF_OPERATORS = (
     VoucherRedemption,
     VoucherSeries,
 )
+OF_CARDS = (TopUp, Dispute, FraudWarning)
+OF_PROMOTIONS = (PaymentTerms, OrganizationTerms, TaxRate, Campaign, Referral, SignUp)
 PageOf = Callable[..., str]
 
 
@@ -260,6 +280,29 @@ def operated(refund: Refund, redemption: VoucherRedemption, model: Model, alert:
 
 
 @pytest.fixture
+def card_payments(organization: Organization, api_key: APIKey) -> None:
+    """One that a bank asks about, and that looked like fraud before."""
+    top_up = top_up_paid(Payer(organization, api_key), 20_00, tax=3_80)
+    payment = top_up.payment_intent_id or ""
+    book_dispute(dispute_facts(top_up, 23_80, status="warning_needs_response", moves=()))
+    book_warning(WarningFacts(warning_id="issfr_1", payment_intent_id=payment, fraud_type="misc"))
+
+
+@pytest.fixture
+def promotions(organization: Organization) -> None:
+    """Terms, tax and campaigns of operators, and whom they brought."""
+    house = ensure_house_reseller()
+    PaymentTerms.objects.create(reseller=house)
+    OrganizationTerms.across_all_organizations.create(organization=organization)
+    TaxRate.objects.create(reseller=house, country="DE", name="VAT", parts_per_million=190_000)
+    make_campaign(CampaignKind.REFERRAL)
+    person = User.objects.create_user("brought@example.com")
+    brought = create_organization(owner=person, name="Brought")
+    SignUp.objects.create(user=person, address="198.51.100.7")
+    on_sign_up(brought, None, code=referral_code(organization))
+
+
+@pytest.fixture
 def books_check(db: None) -> BooksReport:
     report = check_books()
     assert report is not None
@@ -267,12 +310,19 @@ def books_check(db: None) -> BooksReport:
 
 
 @pytest.fixture
-def rows(rollup: UsageRollup, lease: Lease, operated: None, books_check: BooksReport) -> dict[type[Any], Any]:
+def rows(  # noqa: PLR0917 - fixtures, by name
+    rollup: UsageRollup,
+    lease: Lease,
+    operated: None,
+    promotions: None,
+    card_payments: None,
+    books_check: BooksReport,
+) -> dict[type[Any], Any]:
     """One row of every class on the site."""
     managed = (AuditEvent, OperatorAlert, Organization, Reseller, User, Wallet, Grant, Lease, Channel, Model)
     found: dict[type[Any], Any] = {kind: rows_of(kind).first() for kind in managed}
     plain = (Membership, APIKey, PriceVersion, SettlementBatch, UsageRecord, UsageRollup, BooksReport)
-    for kind in (*plain, *OF_OPERATORS):
+    for kind in (*plain, *OF_OPERATORS, *OF_PROMOTIONS, *OF_CARDS):
         found[kind] = rows_of(kind).first()
     return found
 

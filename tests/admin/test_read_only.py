@@ -9,6 +9,8 @@ from django.urls import reverse
 from accounts.models import AuditEvent, User
 from billing.models import (
     Adjustment,
+    Dispute,
+    FraudWarning,
     Grant,
     Lease,
     LedgerAccount,
@@ -16,8 +18,11 @@ from billing.models import (
     LedgerTransaction,
     Lot,
     PriceVersion,
+    Referral,
     Refund,
     SettlementBatch,
+    SignUp,
+    TopUp,
     UsageRecord,
     UsageRollup,
     Voucher,
@@ -26,7 +31,20 @@ from billing.models import (
     Wallet,
 )
 
-LEDGER = (LedgerAccount, LedgerEntry, LedgerTransaction, Lot, Adjustment, Refund, VoucherRedemption)
+LEDGER = (
+    LedgerAccount,
+    LedgerEntry,
+    LedgerTransaction,
+    Lot,
+    Adjustment,
+    Refund,
+    VoucherRedemption,
+    Referral,
+    SignUp,
+    TopUp,
+    Dispute,
+    FraudWarning,
+)
 MADE = (PriceVersion, Voucher, VoucherSeries)
 MONEY = (Grant, Lease, SettlementBatch, UsageRecord, UsageRollup, Wallet, AuditEvent, *LEDGER, *MADE)
 each_class = pytest.mark.parametrize("kind", MONEY, ids=lambda kind: kind._meta.label)
