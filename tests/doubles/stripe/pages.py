@@ -6,7 +6,7 @@ from tests.doubles.stripe.params import Json
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Stripe double: pay</title>
+<link rel="icon" href="data:,"><title>Stripe double: pay</title>
 <style>
  body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 28rem; margin: 3rem auto; padding: 0 1rem;
   color: #1a1f36 }}
