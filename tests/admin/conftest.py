@@ -55,8 +55,10 @@ from billing.models import (
     Refund,
     SettlementBatch,
     SignUp,
+    StripeEvent,
     TaxRate,
     TopUp,
+    UnmatchedPayment,
     UsageRecord,
     UsageRollup,
     Voucher,
@@ -64,11 +66,13 @@ from billing.models import (
     VoucherSeries,
     Wallet,
 )
+from billing.payment_facts import PaymentFacts
 from billing.price_shapes import Price
 from billing.publishing import publish_price
 from billing.referrals import referral_code
 from billing.refunds import request_refund
 from billing.services import grant_credit
+from billing.unmatched import put_in_suspense
 from billing.vouchers import VoucherTerms, create_voucher_series, redeem_voucher
 from common.ids import uuid7
 from relay.models import Channel, Model, Route, Vendor
@@ -89,7 +93,7 @@ OF_OPERATORS = (
     VoucherRedemption,
     VoucherSeries,
 )
-OF_CARDS = (TopUp, Dispute, FraudWarning)
+OF_CARDS = (TopUp, Dispute, FraudWarning, UnmatchedPayment, StripeEvent)
 OF_PROMOTIONS = (PaymentTerms, OrganizationTerms, TaxRate, Campaign, Referral, SignUp)
 PageOf = Callable[..., str]
 
@@ -286,6 +290,23 @@ def card_payments(organization: Organization, api_key: APIKey) -> None:
     payment = top_up.payment_intent_id or ""
     book_dispute(dispute_facts(top_up, 23_80, status="warning_needs_response", moves=()))
     book_warning(WarningFacts(warning_id="issfr_1", payment_intent_id=payment, fraud_type="misc"))
+    unmatched_payment()
+    StripeEvent.objects.create(
+        event_id="evt_1", type="charge.succeeded", livemode=False, payload={}, happened_at=timezone.now()
+    )
+
+
+def unmatched_payment(payment: str = "pi_stray", cents: int = 15_00) -> UnmatchedPayment:
+    facts = PaymentFacts(
+        payment_intent_id=payment,
+        status="succeeded",
+        top_up_id=None,
+        customer_id=None,
+        currency="USD",
+        amount=cents,
+        livemode=False,
+    )
+    return put_in_suspense(facts, "nobody asked for it")
 
 
 @pytest.fixture

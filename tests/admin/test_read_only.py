@@ -22,7 +22,9 @@ from billing.models import (
     Refund,
     SettlementBatch,
     SignUp,
+    StripeEvent,
     TopUp,
+    UnmatchedPayment,
     UsageRecord,
     UsageRollup,
     Voucher,
@@ -44,6 +46,8 @@ LEDGER = (
     TopUp,
     Dispute,
     FraudWarning,
+    StripeEvent,
+    UnmatchedPayment,
 )
 MADE = (PriceVersion, Voucher, VoucherSeries)
 MONEY = (Grant, Lease, SettlementBatch, UsageRecord, UsageRollup, Wallet, AuditEvent, *LEDGER, *MADE)
