@@ -11,28 +11,37 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.db import connection
 from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.services import ensure_house_reseller
 from billing.books import verify_books
+from billing.campaigns import on_sign_up
 from billing.ledger import Account
 from billing.models import (
+    Campaign,
+    CampaignKind,
     LedgerUnfolded,
     Lot,
+    Referral,
     Refund,
     SettlementBatch,
+    SignUp,
     UsageRollup,
     Voucher,
     VoucherRedemption,
 )
+from billing.referrals import referral_code
 from billing.refunds import request_refund
 from billing.vouchers import VoucherTerms, create_voucher
 from tests.crash.die_at import Point
+from tests.factories.campaigns import make_campaign
 from tests.factories.credit import arrive, assert_money_adds_up, balance
 from tests.factories.money import Payer, lease, make_payer, make_record, settle
 from tests.factories.processes import start_python
+from tests.factories.top_ups import paid_top_up
 
 pytestmark = pytest.mark.django_db(transaction=True)
 KILLED, SECONDS = -9, 30
@@ -83,6 +92,20 @@ def _let_leases_expire(payer: Payer) -> None:
         lease(payer, uuid4(), 100, seconds=-60)
 
 
+def _bring_somebody(payer: Payer) -> None:
+    make_campaign(CampaignKind.REFERRAL, amount_nano=5, referrer_nano=10, budget_nano=20)
+    brought = make_payer()
+    on_sign_up(brought.organization, None, code=referral_code(payer.organization))
+    paid_top_up(brought)
+
+
+def _verify_an_address(payer: Payer) -> None:
+    make_campaign(CampaignKind.SIGN_UP, amount_nano=10, budget_nano=15)
+    owner = payer.organization.members.get()
+    SignUp.objects.create(user=owner)
+    EmailAddress.objects.create(user=owner, email=owner.email, primary=True, verified=True)
+
+
 FIND = """
 from accounts.models import Organization
 organization = Organization.objects.get(pk={organization})
@@ -130,6 +153,16 @@ REAPING = Service(
     "from billing import tasks; tasks.reap_leases()",
     {"posted": 1_000, "in_lots": 1_000, "pending": 0},
 )
+REFERRAL = Service(
+    _bring_somebody,
+    "from billing import referrals; referrals.pay_due_referrals()",
+    {"posted": 10, "in_lots": 20_000_000_015, "campaigns_granted": 15, "referrals_paid": 1},
+)
+BONUS = Service(
+    _verify_an_address,
+    "from billing import campaigns; campaigns.give_due_sign_up_bonuses()",
+    {"posted": 10, "in_lots": 10, "campaigns_granted": 10},
+)
 CASES = {
     "aggregation: after the rollups, before the ledger": (
         AGGREGATION,
@@ -161,6 +194,16 @@ CASES = {
     ),
     "refund: ended, before the commit": (REFUND_END, Point(COMMIT, "before")),
     "refund: ended, after the commit": (REFUND_END, Point(COMMIT, "after")),
+    "referral: between counting and granting": (
+        REFERRAL,
+        Point("billing.promotions:take_from_budget", "after"),
+    ),
+    "referral: between one side and the other": (REFERRAL, Point("billing.referrals:_give", "after")),
+    "referral: before the commit": (REFERRAL, Point(COMMIT, "before")),
+    "referral: after the commit": (REFERRAL, Point(COMMIT, "after")),
+    "bonus: between counting and granting": (BONUS, Point("billing.promotions:grant_credit", "before")),
+    "bonus: before the commit": (BONUS, Point(COMMIT, "before")),
+    "bonus: after the commit": (BONUS, Point(COMMIT, "after")),
     "reaping: between two leases": (REAPING, Point(EXECUTE, "after", "billing_end_lease")),
 }
 
@@ -224,6 +267,8 @@ def figures(payer: Payer) -> dict[str, Any]:
         "in_lots": _sum(Lot.across_all_organizations, "remaining"),
         "added_up": _sum(UsageRollup.across_all_organizations, "charge_nano"),
         "unsettled": SettlementBatch.objects.filter(aggregated_at=None).count(),
+        "campaigns_granted": _sum(Campaign.objects, "granted_nano"),
+        "referrals_paid": Referral.across_all_organizations.filter(state="paid").count(),
         "unfolded": LedgerUnfolded.objects.count(),
         "redemptions": VoucherRedemption.across_all_organizations.count(),
         "voucher_uses": _sum(Voucher.objects, "used"),
