@@ -70,7 +70,7 @@ def stop_spending(organization: Organization, *, because: str, is_fraud: bool) -
     """Under the wallet's lock. No card of theirs is charged by itself any more; where it looks like fraud and
     the reseller's terms say so, the wallet is frozen until an operator lifts that. Returns whether it is."""
     rules = RechargeRule.across_all_organizations.filter(organization=organization, is_on=True)
-    rules.update(is_on=False, turned_off_because=RECHARGE_OFF, due_at=None)
+    rules.update(is_on=False, turned_off_because=RECHARGE_OFF)
     freezes = is_fraud and terms_of(organization).freezes_on_fraud_warning
     if freezes:
         freeze_wallet(organization=organization, reason=because)

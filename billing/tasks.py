@@ -3,7 +3,7 @@
 import structlog
 from celery import shared_task
 
-from billing import archive, books, campaigns, debts, expiry, referrals, services, sign_ups
+from billing import archive, books, campaigns, debts, expiry, recharging, referrals, services, sign_ups
 from billing.aggregation import AGGREGATE_AT_ONCE, aggregate_batches
 from billing.budgets import reap_budget_leases
 from billing.ledger import FOLD_AT_ONCE, fold
@@ -79,6 +79,8 @@ def reconcile_top_ups() -> None:
 @shared_task
 def catch_up_with_stripe(*, far: bool = False) -> None:
     """What Stripe does not tell now, it tells the next time."""
+    if far:
+        inbox.forget_payloads()
     try:
         catch_up.catch_up(overlap=catch_up.LONG_OVERLAP if far else catch_up.OVERLAP)
     except (StripeUnknown, StripeRefused) as error:
@@ -99,6 +101,11 @@ def give_promotions() -> None:
 @shared_task
 def forget_sign_ups() -> None:
     sign_ups.forget_sign_ups()
+
+
+@shared_task
+def recharge() -> None:
+    recharging.sweep_recharges()
 
 
 @shared_task

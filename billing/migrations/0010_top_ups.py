@@ -416,7 +416,6 @@ class Migration(migrations.Migration):
                 ('turned_off_because', models.CharField(blank=True, max_length=100, verbose_name='turned off because')),
                 ('mailed_at', models.DateTimeField(null=True, verbose_name='told of this trouble')),
                 ('turned_on_at', models.DateTimeField(null=True, verbose_name='turned on')),
-                ('due_at', models.DateTimeField(null=True, verbose_name='fell below the threshold')),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='accounts.organization')),
                 ('turned_on_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL, verbose_name='turned on by')),
                 ('card', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to='billing.savedcard', verbose_name='saved card')),

@@ -197,7 +197,6 @@ class RechargeRule(OrganizationOwned):
     mailed_at = models.DateTimeField(_("told of this trouble"), null=True)
     turned_on_by = models.ForeignKey(User, models.PROTECT, null=True, verbose_name=_("turned on by"))
     turned_on_at = models.DateTimeField(_("turned on"), null=True)
-    due_at = models.DateTimeField(_("fell below the threshold"), null=True)
 
     class Meta(OrganizationOwned.Meta):
         verbose_name = _("auto-recharge")

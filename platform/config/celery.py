@@ -63,6 +63,11 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "recharge": {
+        "task": "billing.tasks.recharge",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
     "send refunds": {
         "task": "billing.tasks.send_refunds",
         "schedule": 60.0,
