@@ -1,5 +1,6 @@
 """A dispute holds what is left, a won one gives it back, a lost one takes it; in any order, any times."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
@@ -255,7 +256,7 @@ class TestDecided:
         facts = dispute_facts(top_up, 100_00)
         refunded = refund_facts(top_up, 10_00)
         ending = lost(facts)
-        tell = [
+        tell: list[Callable[[], object]] = [
             lambda: book_dispute(ending),
             lambda: book_refund(refunded),
             lambda: spend(payer, 5_00 * CENT),

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -39,7 +40,7 @@ from tests.factories.credit import assert_money_adds_up, balance, spend
 from tests.factories.money import Payer, end_lease, lease, make_payer
 from tests.factories.payments import CENT
 
-EXAMPLES = int(os.environ.get("REFUNDS_MACHINE_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("REFUNDS_MACHINE_EXAMPLES", "6"))
 STEPS = 30
 CENTS = st.integers(1, 120_00)
 PICK = st.integers(0, 10**6)
@@ -69,6 +70,13 @@ class RefundsMachine(RuleBasedStateMachine):
             self.stripe.stop()
             transaction.set_rollback(True)
             self.transaction.__exit__(None, None, None)
+
+    @initialize(large=st.booleans())
+    def begin(self, large: bool) -> None:
+        """Something is there to be refunded and disputed; a large first one is held."""
+        for cents in (300_00 if large else 100_00, 33_33):
+            self.pay(cents, 19_00)
+        self.hear_everything()
 
     @rule(cents=st.sampled_from([5_00, 33_33, 100_00, 300_00]), tax=st.sampled_from([0, 7, 19_00]))
     def pay(self, cents: int, tax: int) -> None:

@@ -64,9 +64,10 @@ class TestSending:
         refund = ask(paid_at(stripe, make_payer()), 50_00)
         claimed = claim_refund(refund.pk)
         assert claimed is not None
+        assert claimed.top_up is not None
         stripe_client().v1.refunds.create(
             {
-                "payment_intent": claimed.top_up.payment_intent_id or "",  # type: ignore[union-attr]
+                "payment_intent": claimed.top_up.payment_intent_id or "",
                 "amount": 50_00,
                 "metadata": {"refund_id": str(refund.pk)},
             }
