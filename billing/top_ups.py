@@ -22,6 +22,7 @@ from billing.stripe.checkout import PageOrder, expire_session, find_session, ope
 from billing.stripe.client import (
     PaymentsOff,
     StripeKeyReused,
+    StripeMissing,
     StripeUnknown,
     is_test_mode,
     payments_are_on,
@@ -237,10 +238,15 @@ def _order(top_up: TopUp, customer_id: str, ends: datetime) -> PageOrder:
 
 
 def _session_of(top_up: TopUp) -> SessionFacts | None:
-    """Its page, also where the answer of making it was lost."""
+    """Its page, also where the answer of making it was lost. None: there is none, or none any more."""
+    if top_up.origin != TopUpOrigin.CHECKOUT or top_up.livemode == is_test_mode():
+        return None  # the other mode's pages cannot be read with this key
     if top_up.session_id is not None:
-        return read_session(top_up.session_id)
-    if top_up.origin != TopUpOrigin.CHECKOUT or top_up.expires_at is None:
+        try:
+            return read_session(top_up.session_id)
+        except StripeMissing:
+            return None
+    if top_up.expires_at is None:
         return None
     customer_id = customer_of(top_up.organization)
     return find_session(customer_id=customer_id, top_up_id=top_up.pk, since=top_up.created_at)
@@ -262,36 +268,35 @@ def _note_session(top_up: TopUp, session: SessionFacts) -> TopUp:
 
 def _progress(
     top_up: TopUp, session: SessionFacts | None, facts: PaymentFacts | None
-) -> tuple[TopUpState | None, str]:
-    """What a top-up that is not paid has come to, and why; None: as it was."""
+) -> tuple[TopUpState, str]:
+    """What a top-up that is not paid has come to, and why."""
     failure = facts.failure_code if facts is not None else ""
     if session is not None and session.status == "expired":
         return TopUpState.EXPIRED, failure
     if facts is not None and facts.status in UNDER_WAY:
         return UNDER_WAY[facts.status], failure
-    if facts is not None and facts.status == "canceled":
-        return (TopUpState.EXPIRED if session is not None else TopUpState.FAILED), failure
+    if top_up.origin == TopUpOrigin.RECHARGE:
+        # Who charges the card ends the attempt too, and counts it as a failure: here is only why.
+        return TopUpState(top_up.state), failure or (facts.status if facts is not None else "")
     if session is None:
         return _without_page(top_up), failure
-    if session.status == "complete" and facts is not None:
+    if session.status == "complete":
         # A payment that took days (a bank debit) came back: the page is closed, so nobody can try again.
         return (TopUpState.FAILED if failure else TopUpState.PROCESSING), failure
     return TopUpState.OPEN, failure
 
 
-def _without_page(top_up: TopUp) -> TopUpState | None:
+def _without_page(top_up: TopUp) -> TopUpState:
     """Nobody ever got to pay; without a page it ends when the page would have."""
-    if top_up.origin != TopUpOrigin.CHECKOUT:
-        return None
     ends: datetime = top_up.expires_at or top_up.created_at + PAGE_LIVES
-    return TopUpState.EXPIRED if ends <= timezone.now() else None
+    return TopUpState.EXPIRED if ends <= timezone.now() else TopUpState(top_up.state)
 
 
 @transaction.atomic
-def _note(top_up: TopUp, state: TopUpState | None, failure: str) -> None:
+def _note(top_up: TopUp, state: TopUpState, failure: str) -> None:
     """Never out of an end by itself: only money does that."""
     [locked] = lock_rows(TopUp.across_all_organizations.all(), [top_up.pk])
-    if locked.has_ended or state is None:
+    if locked.has_ended:
         return
     locked.state = state
     locked.failure_code = failure[:100]

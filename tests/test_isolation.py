@@ -44,8 +44,9 @@ ROUTES = {
     "revoke_key": True,
     "models": False,
 }
-# Not ours, or nobody's: allauth's own pages, the language switch, probes, and the operators' site.
-OUTSIDE = ("accounts/", "language/", "admin/", "healthz", "readyz")
+# Not ours, or nobody's: allauth's own pages, the language switch, probes, Stripe's letter box, and the
+# operators' site.
+OUTSIDE = ("accounts/", "language/", "admin/", "healthz", "readyz", "stripe/webhook")
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def _due(now: datetime) -> Iterable[UUID]:
         older_than = now - age
     rows = TopUp.across_all_organizations.filter(
         waits | Q(checked_at=None, created_at__lte=now - PATIENCE[0][1]),
-        Q(origin=TopUpOrigin.CHECKOUT) | Q(payment_intent_id__isnull=False),
+        origin=TopUpOrigin.CHECKOUT,  # who charges cards looks after what it charged
         state__in=UNDER_WAY,
     )
     return rows.order_by("checked_at").values_list("pk", flat=True)[:AT_ONCE]

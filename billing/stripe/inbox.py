@@ -90,6 +90,7 @@ WAITS = timedelta(hours=24)
 FIRST_TRY_WITHIN = timedelta(seconds=30)
 LONGEST_BACK_OFF = timedelta(hours=1)
 SWEPT_AT_ONCE = 200
+KEPT_FOR = timedelta(days=30)
 
 log = structlog.get_logger(__name__)
 
@@ -139,6 +140,12 @@ def sweep_inbox() -> int:
     for event_id in ids:
         _process_alone(event_id)
     return len(ids)
+
+
+def forget_payloads() -> int:
+    """What events carried has names and addresses in it: nobody needs it once Stripe lists it no longer."""
+    old = StripeEvent.objects.filter(ended_at__lt=timezone.now() - KEPT_FOR).exclude(payload={})
+    return old.update(payload={})
 
 
 def _process_alone(event_id: int) -> None:

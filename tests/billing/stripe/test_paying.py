@@ -1,6 +1,7 @@
 """From the attempt to the credit, through the double: how people pay, and how they do not."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -313,3 +314,31 @@ def test_the_first_payment_asks_the_bank_and_says_what_it_is_for(stripe: StripeD
     assert session["payment_method_options"]["card"]["request_three_d_secure"] == "any"
     assert session["metadata"] == {"topup_id": str(top_up.pk), "scope": "op"}
     assert session["client_reference_id"] == str(top_up.pk)
+
+
+def test_a_page_of_test_mode_ends_by_itself_under_a_live_key(
+    stripe: StripeDouble, payer: Payer, settings: Any
+) -> None:
+    top_up = open_page(payer)
+    settings.STRIPE_API_KEY = "sk_live_0123456789"
+    assert reconcile_top_up(top_up.pk).state == "open"
+    with time_machine.travel(timezone.now() + timedelta(hours=2)):
+        assert reconcile_top_up(top_up.pk).state == "expired"
+
+
+def test_a_page_that_stripe_has_no_longer_ends_by_itself(stripe: StripeDouble, payer: Payer) -> None:
+    top_up = open_page(payer)
+    with stripe.stripe.lock:
+        del stripe.stripe.state.objects[session_of(top_up)]
+    with time_machine.travel(timezone.now() + timedelta(hours=2)):
+        assert reconcile_top_up(top_up.pk).state == "expired"
+
+
+def test_a_live_key_makes_a_customer_of_its_own(settings: Any, payer: Payer) -> None:
+    for key in ("sk_test_0123456789", "sk_live_0123456789"):
+        with StripeDouble(api_key=key, seed=len(StripeCustomer.objects.all())) as double:
+            settings.STRIPE_API_KEY, settings.STRIPE_API_BASE = key, double.url
+            open_page(payer)
+            [customer] = double.state()["customer"]
+            kept = StripeCustomer.objects.get(organization=payer.organization)
+            assert (kept.customer_id, kept.livemode) == (customer["id"], key.startswith("sk_live"))

@@ -13,7 +13,8 @@ from stripe import WebhookSignature
 from accounts.models import OperatorAlert
 from billing.models import SavedCard, StripeEvent, TopUp, UnmatchedPayment
 from billing.stripe import catch_up
-from billing.stripe.inbox import HANDLERS, process_event, sweep_inbox
+from billing.stripe.client import stripe_client
+from billing.stripe.inbox import HANDLERS, forget_payloads, process_event, sweep_inbox
 from billing.top_ups import payment_page
 from tests.doubles.stripe.double import StripeDouble
 from tests.factories.credit import assert_money_adds_up
@@ -272,8 +273,6 @@ def test_a_card_that_was_removed_at_stripe_is_removed_here(
 
 
 def detach(stripe: StripeDouble, method_id: str) -> None:
-    from billing.stripe.client import stripe_client
-
     stripe_client().v1.payment_methods.detach(method_id)
 
 
@@ -284,3 +283,14 @@ def test_an_expired_page_of_nobody_is_nothing_to_do(stripe: StripeDouble, payer:
     stripe.control("expire", session=session_of(top_up))
     post.bring()
     assert StripeEvent.objects.get(type="checkout.session.expired").state == "ignored"
+
+
+def test_what_events_carried_is_forgotten_after_a_month(post: Post) -> None:
+    post.send(make_event(type="invoice.created"))
+    post.send(make_event())
+    post.look()
+    with time_machine.travel(timezone.now() + timedelta(days=31)):
+        assert forget_payloads() == 1
+        assert forget_payloads() == 0
+    assert StripeEvent.objects.get(type="invoice.created").payload == {}
+    assert StripeEvent.objects.get(state="waiting").payload["id"]
