@@ -98,6 +98,8 @@ class AdjustmentAdmin(OperatingAdmin, ReadOnlyAdmin):
     @admin.display(description=_("concerns"))
     def concerns(self, adjustment: Adjustment) -> SafeString | str:
         """The row it is about, where it is about one."""
+        if adjustment.campaign is not None:
+            return _link("admin:billing_campaign_change", adjustment.campaign_id, str(adjustment.campaign))
         if adjustment.subject is None:
             return NOTHING
         if adjustment.kind == AdjustmentKind.CORRECTION:

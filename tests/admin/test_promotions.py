@@ -238,6 +238,8 @@ class TestGranting:
         campaign = make_campaign()
         assert "a second operator decides" in page(self.grant(admin, campaign, organization, amount="500"))
         waiting = Adjustment.across_all_organizations.get()
+        shown = second.get(address(Adjustment, "change", waiting.pk)).content.decode()
+        assert address(Campaign, "change", campaign.pk) in shown
         second.post(address(Adjustment, "approve", waiting.pk), {"form_id": "0" * 32})
         assert Wallet.objects.get(pk=organization.pk).posted == 500 * DOLLAR
         assert Campaign.objects.get().granted_nano == 500 * DOLLAR
