@@ -13,13 +13,11 @@ from django.utils.translation import gettext_lazy as _
 from typing_extensions import override
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.enums import ActionVariant
-from unfold.widgets import UnfoldAdminSelectWidget
 
 from accounts.admin.audited import acting_operator
 from billing.admin.amounts import CentsField
 from billing.admin.operating import OperatingAdmin, ReasonForm, actor_of, bound_form
 from billing.card_refunds import approve_refund, most_refundable, request_card_refund
-from billing.ledger import Account
 from billing.models import Refund, RefundState, TopUp
 from billing.refunds import finish_refund
 from common.admin import (
@@ -42,14 +40,6 @@ class CardRefundForm(ReasonForm):
     amount = CentsField(label=_("Credit, USD"), help_text=_("Its share of the tax goes back with it."))
 
     field_order = ("amount", "reason")
-
-
-class PaidForm(forms.Form):
-    source = forms.ChoiceField(
-        label=_("Paid from"),
-        choices=[(Account.BANK, _("Bank")), (Account.STRIPE_CLEARING, _("Stripe"))],
-        widget=UnfoldAdminSelectWidget(),
-    )
 
 
 def card_refund_page(
@@ -188,14 +178,14 @@ class RefundAdmin(OperatingAdmin, EndlessAdmin):
 
     @detail_action(_("It was paid"), path="paid", icon="check_circle")
     def was_paid(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        form = bound_form(PaidForm, request)
+        form = bound_form(forms.Form, request)
         return self._finish(
             request,
             object_id,
             RefundState.SUCCEEDED,
             form,
             title=_("The refund was paid"),
-            explanation=_("This is final."),
+            explanation=_("It left the bank account. This is final."),
         )
 
     @detail_action(_("It failed"), path="failed", icon="cancel", variant=ActionVariant.DANGER)
@@ -226,7 +216,6 @@ class RefundAdmin(OperatingAdmin, EndlessAdmin):
             return finish_refund(
                 refund=refund,
                 outcome=outcome,
-                source=Account(form.cleaned_data.get("source", Account.BANK)),
                 actor=acting_operator(request),
                 ip=client_ip(request),
             )
