@@ -228,7 +228,8 @@ def _check_facts(facts: RefundFacts) -> None:
     moved = facts.paid.amount if facts.paid else -facts.amount
     back = facts.returned.amount if facts.returned else facts.amount
     is_whole = (-moved, back) == (facts.amount, facts.amount) and facts.amount > 0
-    if facts.currency.upper() != CURRENCY or not is_whole:
+    currencies = {facts.currency.upper(), *(line.currency for line in (facts.paid, facts.returned) if line)}
+    if currencies != {CURRENCY} or not is_whole:
         raise FactsContradict(f"{facts.stripe_id} moved something else than it says")
 
 

@@ -2,6 +2,7 @@
 
 from django.db import transaction
 
+from billing.contracts import CURRENCY
 from billing.facts import PayoutFacts
 from billing.fees import book_fee
 from billing.ledger import Posting, post
@@ -36,10 +37,13 @@ def keep_line(line: BalanceFacts, fact_key: str) -> None:
 
 @transaction.atomic
 def book_payout(facts: PayoutFacts) -> None:
-    """Money that left for the bank, and money that came back because the bank refused it; each once."""
+    """Money that left for the bank, and money that came back because the bank refused it; each once.
+
+    Money in another currency than ours never was in the books.
+    """
     lines = ((f"po:{facts.payout_id}", facts.moved), (f"po:{facts.payout_id}:returned", facts.returned))
     for key, line in lines:
-        if line is not None:
+        if line is not None and line.currency == CURRENCY:
             entries = ledger_templates.payout(amount=minor_to_nano(-line.amount))
             post(
                 Posting(fact_key=key, kind=PostingKind.PAYOUT, entries=entries, effective_at=line.happened_at)

@@ -38,6 +38,7 @@ from common.money import minor_to_nano
 from common.templatetags.formats import money_exact
 
 ALERT = "dispute"
+ALERT_LOST = "dispute_lost"
 CLOSED = ("won", "lost", "warning_closed", "prevented")
 # Without money withdrawn these end with nothing; with it, `prevented` is final as if it were lost.
 LOST = ("lost", "prevented")
@@ -61,7 +62,8 @@ def book_dispute(facts: DisputeFacts) -> Dispute | None:
     ).first()
     if top_up is None:
         return None
-    if facts.currency.upper() != CURRENCY or facts.amount <= 0:
+    currencies = {facts.currency.upper(), *(line.currency for line in facts.moves)}
+    if currencies != {CURRENCY} or facts.amount <= 0:
         raise DisputeContradicts(f"{facts.dispute_id} is about other money")
     lock_rows(Wallet.objects.all(), [top_up.organization_id])
     [top_up] = lock_rows(TopUp.across_all_organizations.all(), [top_up.pk])
@@ -288,6 +290,7 @@ def _tell(dispute: Dispute) -> None:
     """Operators answer a dispute within days or lose it."""
     if dispute.status in CLOSED:
         resolve_alert(kind=ALERT, subject=dispute.dispute_id)
+        _tell_of_loss(dispute)
         return
     is_question = dispute.status.startswith("warning_")
     due = (
@@ -302,3 +305,15 @@ def _tell(dispute: Dispute) -> None:
         f"{'asked about' if is_question else 'disputed'} ({dispute.reason}).{due}",
         severity=AlertSeverity.WARNING if is_question else AlertSeverity.CRITICAL,
     )
+
+
+def _tell_of_loss(dispute: Dispute) -> None:
+    if dispute.outcome == DisputeOutcome.LOST:
+        raise_alert(
+            kind=ALERT_LOST,
+            subject=dispute.dispute_id,
+            message=f"{dispute.organization}: the dispute is lost. The customer owes "
+            f"{money_exact(dispute.owed_nano)} for what was spent; forgive it or have it paid.",
+        )
+    else:
+        resolve_alert(kind=ALERT_LOST, subject=dispute.dispute_id)

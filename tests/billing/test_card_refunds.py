@@ -173,6 +173,8 @@ class TestAskedForHere:
             book_refund(replace(facts, paid=line(-59_00)))
         with pytest.raises(FactsContradict):
             book_refund(replace(facts, currency="EUR"))
+        with pytest.raises(FactsContradict):
+            book_refund(replace(facts, paid=replace(line(-60_00), currency="EUR")))
 
     def test_its_fee_is_a_cost(self) -> None:
         book_refund(answer(ask(top_up_paid(make_payer()), 60_00), paid=line(-60_00, fee=25)))

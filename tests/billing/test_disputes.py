@@ -133,6 +133,8 @@ class TestOpened:
         top_up = top_up_paid(make_payer())
         with pytest.raises(DisputeContradicts):
             book_dispute(dispute_facts(top_up, 100_00, currency="EUR"))
+        with pytest.raises(DisputeContradicts):
+            book_dispute(dispute_facts(top_up, 100_00, moves=[replace(line(-92_00), currency="EUR")]))
         facts = dispute_facts(top_up, 100_00)
         book_dispute(facts)
         other = top_up_paid(make_payer())
@@ -187,6 +189,7 @@ class TestDecided:
             20_00 * CENT,
         )
         assert (wallet.posted, wallet.receivable, wallet.status) == (0, 30_00 * CENT, "blocked")
+        assert OperatorAlert.objects.filter(kind="dispute_lost").exists()
         assert (balance(Account.DISPUTE_RECEIVABLE), balance(Account.TAX_PAYABLE)) == (0, 0)
         assert (balance(Account.HELD_CREDIT), balance(Account.STRIPE_CLEARING)) == (0, -15_00 * CENT)
         assert_money_adds_up()
