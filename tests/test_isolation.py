@@ -19,7 +19,7 @@ from accounts.models import APIKey, Membership, Organization, User
 from accounts.services import create_api_key, create_organization
 from billing.budgets import set_budget
 from billing.campaigns import on_sign_up
-from billing.models import Budget, CampaignKind, PriceKind, UsageRecord
+from billing.models import Budget, CampaignKind, PriceKind, SavedCard, TopUp, TopUpOrigin, UsageRecord
 from billing.price_shapes import Price
 from billing.publishing import publish_price
 from billing.referrals import referral_code
@@ -33,6 +33,14 @@ ROUTES = {
     "overview": False,
     "credit": False,
     "redeem_code": False,
+    "top_ups": False,
+    "start_top_up": False,
+    "top_up": True,
+    "pay_top_up": True,
+    "recharge": False,
+    "turn_on_recharge": False,
+    "turn_off_recharge": False,
+    "remove_card": True,
     "refer": False,
     "usage": False,
     "receipt": True,
@@ -56,12 +64,17 @@ class Tenant:
     api_key: APIKey
     request_id: str
     budget: Budget
+    top_up: TopUp
+    card: SavedCard
 
     def addresses(self) -> dict[str, str]:
         """Every route that carries an id, with this tenant's."""
         return {
             "receipt": reverse("receipt", args=[self.request_id]),
             "delete_budget": reverse("delete_budget", args=[self.budget.pk]),
+            "top_up": reverse("top_up", args=[self.top_up.pk]),
+            "pay_top_up": reverse("pay_top_up", args=[self.top_up.pk]),
+            "remove_card": reverse("remove_card", args=[self.card.pk]),
             "rename_key": reverse("rename_key", args=[self.api_key.pk]),
             "revoke_key": reverse("revoke_key", args=[self.api_key.pk]),
         }
@@ -83,7 +96,18 @@ def make_tenant(name: str) -> Tenant:
     grant_credit(organization=organization, amount_nano=10**9, reason="test", fact_key=name)
     api_key = create_api_key(organization=organization, name=f"{name} key", created_by=user).api_key
     budget = set_budget(organization=organization, limit_nano=10**9, period="day", api_key=api_key)
-    return Tenant(user, organization, api_key, settle_one(organization, api_key, name), budget)
+    top_up = TopUp.across_all_organizations.create(
+        organization=organization,
+        origin=TopUpOrigin.CHECKOUT,
+        state="open",
+        attempt_key=name,
+        amount_minor=7_77,
+        payment_brand=f"{name} Bank",
+    )
+    card = SavedCard.across_all_organizations.create(
+        organization=organization, payment_method_id=f"pm_{name}", brand=f"{name}card", last4="7777"
+    )
+    return Tenant(user, organization, api_key, settle_one(organization, api_key, name), budget, top_up, card)
 
 
 def settle_one(organization: Organization, api_key: APIKey, name: str) -> str:
@@ -153,6 +177,7 @@ def test_another_organizations_ids_are_not_there(
     client.force_login(ours.user)
     response = getattr(client, method)(theirs.addresses()[route], {"name": "taken over"})
     assert response.status_code in ({404, 405} if method == "get" else {403, 404, 405})
+    assert SavedCard.across_all_organizations.filter(removed_at=None).count() == 2
     kept = APIKey.across_all_organizations.get(pk=theirs.api_key.pk)
     assert (kept.name, kept.revoked_at) == ("Theirs key", None)
     assert Budget.across_all_organizations.filter(removed_at=None).count() == 2
@@ -172,6 +197,8 @@ def test_pages_show_nothing_of_another_organization(
     assert theirs.api_key.tail not in page
     assert theirs.request_id not in page
     assert "model-of-Theirs" not in page
+    assert "Theirscard" not in page
+    assert "Theirs Bank" not in page
 
 
 @pytest.mark.parametrize("route", ROUTES)

@@ -81,7 +81,6 @@ def presets_within(least_minor: int, most_minor: int) -> list[int]:
 
 def countries() -> list[tuple[str, str]]:
     """Two letters and the name in the page's language, by name."""
-    known = get_global("territory_zones").values()
     names = page_locale().territories
-    codes = {code for code in known if len(code) == 2 and code.isalpha() and code in names}
+    codes = [code for code in get_global("territory_zones") if code in names and code != "ZZ"]
     return sorted(((code, names[code]) for code in codes), key=lambda pair: pair[1])

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from accounts.web.access import MemberRequest, may_manage_money, member_page, money_managers_only
 from accounts.web.views import client_ip
-from billing.models import BillingDetails, TaxMode, TopUp, TopUpState
+from billing.models import BillingDetails, RechargeRule, TaxMode, TopUp, TopUpState
 from billing.pricing import price_at, rates_for
 from billing.selectors import current_wallet, models_used
 from billing.stripe.client import PaymentsOff, StripeRefused, StripeUnknown, payments_are_on
@@ -211,6 +211,7 @@ def _show(request: MemberRequest, form: TopUpForm) -> HttpResponse:
         "history": [ShownTopUp(row) for row in rows],
         "bounds": _bounds(request, terms),
         "sample_nano": SAMPLE_MINOR * NANO_PER_CENT,
+        "recharge": RechargeRule.objects.first(),
         "examples": examples(request.organization.reseller_id, SAMPLE_MINOR * NANO_PER_CENT),
     }
     return render(request, "billing/top_ups.html", context)

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from billing.web import budgets, referrals, top_ups, views
+from billing.web import budgets, recharge, referrals, top_ups, views
 
 urlpatterns = [
     path("", views.overview, name="overview"),
@@ -10,6 +10,10 @@ urlpatterns = [
     path("credit/top-up/start/", top_ups.start, name="start_top_up"),
     path("credit/top-ups/<uuid:top_up_id>/", top_ups.top_up, name="top_up"),
     path("credit/top-ups/<uuid:top_up_id>/pay/", top_ups.pay, name="pay_top_up"),
+    path("credit/auto-recharge/", recharge.recharge, name="recharge"),
+    path("credit/auto-recharge/on/", recharge.turn_on, name="turn_on_recharge"),
+    path("credit/auto-recharge/off/", recharge.turn_off, name="turn_off_recharge"),
+    path("credit/cards/<int:card_id>/remove/", recharge.forget, name="remove_card"),
     path("budgets/", budgets.budgets, name="budgets"),
     path("budgets/<int:budget_id>/delete/", budgets.delete_budget, name="delete_budget"),
     path("refer/", referrals.refer, name="refer"),

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from tests.doubles.stripe.money import MOST, check_amount
 from tests.doubles.stripe.params import Json, invalid
 from tests.doubles.stripe.payments import (
-    LEAST_CHARGE,
+    CARDS,
     attach,
     charge,
     decline,
@@ -34,8 +35,8 @@ def make_session(state: State, params: Json, url: str) -> Json:
     if not params.get("success_url"):
         raise invalid("Missing required param: success_url.", param="success_url", code="parameter_missing")
     subtotal, tax = _totals(state, params)
-    if subtotal + tax < LEAST_CHARGE:
-        raise invalid("The total must be at least $0.50 usd", code="amount_too_small")
+    currency = params["line_items"][0]["price_data"]["currency"]
+    check_amount(subtotal + tax, currency, "line_items")
     session = state.add(
         "cs",
         amount_subtotal=subtotal,
@@ -43,7 +44,7 @@ def make_session(state: State, params: Json, url: str) -> Json:
         automatic_tax={**params.get("automatic_tax", {"enabled": False}), "status": None, "liability": None},
         cancel_url=params.get("cancel_url"),
         client_reference_id=params.get("client_reference_id"),
-        currency=params["line_items"][0]["price_data"]["currency"],
+        currency=currency,
         customer=params.get("customer"),
         customer_details=None,
         expires_at=expires_at,
@@ -71,10 +72,8 @@ def make_session(state: State, params: Json, url: str) -> Json:
 def _totals(state: State, params: Json) -> tuple[int, int]:
     """In cents: what is sold, and the tax on top of it."""
     subtotal, tax = 0, 0
-    for line in params["line_items"]:
-        if "price_data" not in line or "unit_amount" not in line["price_data"]:
-            raise invalid("Missing required param: line_items[0][price_data].", code="parameter_missing")
-        amount = line["price_data"]["unit_amount"] * line.get("quantity", 1)
+    for place, line in enumerate(_lines(params)):
+        amount = _amount_of(line, f"line_items[{place}]")
         subtotal += amount
         for rate_id in line.get("tax_rates") or ():
             rate = state.get(rate_id, "tax_rate", "line_items[0][tax_rates]")
@@ -82,6 +81,27 @@ def _totals(state: State, params: Json) -> tuple[int, int]:
     if params.get("automatic_tax", {}).get("enabled"):
         tax += _rounded(subtotal, STRIPE_TAX_PERCENT)
     return subtotal, tax
+
+
+def _lines(params: Json) -> list[Json]:
+    lines: list[Json] = params.get("line_items") or []
+    if not lines:
+        raise invalid("Missing required param: line_items.", param="line_items", code="parameter_missing")
+    if len({line.get("price_data", {}).get("currency") for line in lines}) > 1:
+        raise invalid("All line items must have the same currency.", param="line_items")
+    return lines
+
+
+def _amount_of(line: Json, param: str) -> int:
+    price: Json = line.get("price_data", {})
+    if "unit_amount" not in price:
+        raise invalid(f"Missing required param: {param}[price_data].", param=param, code="parameter_missing")
+    unit, quantity = int(price["unit_amount"]), int(line.get("quantity", 1))
+    if not 0 <= unit <= MOST:
+        raise invalid("Invalid non-negative integer", param=f"{param}[price_data][unit_amount]")
+    if quantity < 1:
+        raise invalid("Quantity must be at least 1", param=f"{param}[quantity]")
+    return unit * quantity
 
 
 def _rounded(amount: int, percent: float) -> int:
@@ -106,7 +126,7 @@ def expire(state: State, session: Json) -> Json:
 def pay(state: State, session: Json, kind: str, *, number: str = "") -> bool:
     """By a card of `payments.CARDS`; False where the bank says no. Raises PageClosed."""
     intent, method = _begin(state, session, kind, number)
-    card_says_no = _refuses(kind)
+    card_says_no = CARDS[kind].get("declines")
     if card_says_no:
         decline(state, intent, method, card_says_no)
         return False
@@ -163,12 +183,6 @@ def settle_delayed(state: State, session: Json, *, ok: bool) -> None:
         state.emit("checkout.session.async_payment_failed", session)
 
 
-def _refuses(kind: str) -> str | None:
-    from tests.doubles.stripe.payments import CARDS
-
-    return CARDS[kind].get("declines")
-
-
 def _need_open(state: State, session: Json) -> None:
     end_if_late(state, session)
     if session["status"] != "open":
@@ -191,7 +205,7 @@ def _begin(state: State, session: Json, kind: str, number: str) -> tuple[Json, J
             description=wanted.get("description"),
             setup_future_usage=wanted.get("setup_future_usage"),
         )
-        session["_started"] = started["id"]
+        session["_started"] = session["payment_intent"] = started["id"]
     return started, method
 
 

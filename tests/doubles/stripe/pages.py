@@ -2,6 +2,7 @@
 
 import html
 
+from tests.doubles.stripe.money import shown as money
 from tests.doubles.stripe.params import Json
 
 PAGE = """<!doctype html>
@@ -22,10 +23,6 @@ PAGE = """<!doctype html>
 <p><span class="mode">TEST MODE</span> a stand-in for Stripe, no money moves</p>
 {body}
 </body></html>"""
-
-
-def money(cents: int, currency: str) -> str:
-    return f"${cents / 100:,.2f} {currency.upper()}"
 
 
 def pay_page(session: Json, problem: str = "") -> str:

@@ -3,10 +3,10 @@
 import hashlib
 from typing import Any
 
+from tests.doubles.stripe.money import check_amount, fee_of
 from tests.doubles.stripe.params import Json, StripeError, invalid
-from tests.doubles.stripe.state import State, fee_of
+from tests.doubles.stripe.state import State
 
-LEAST_CHARGE = 50
 DISPUTE_FEE = 15_00
 # How a card behaves: on its owner's screen, and without its owner.
 CARDS: dict[str, Json] = {
@@ -16,9 +16,22 @@ CARDS: dict[str, Json] = {
     "chargeDeclinedInsufficientFunds": {"last4": "9995", "brand": "visa", "declines": "insufficient_funds"},
     "chargeCustomerFail": {"last4": "0341", "brand": "visa", "declines_later": "generic_decline"},
     "authenticationRequired": {"last4": "3184", "brand": "visa", "authenticates": True},
+    "chargeDeclinedExpiredCard": {"last4": "0069", "brand": "visa", "declines": "expired_card"},
+    "chargeDeclinedIncorrectCvc": {"last4": "0127", "brand": "visa", "declines": "incorrect_cvc"},
+    "chargeDeclinedProcessingError": {"last4": "0119", "brand": "visa", "declines": "processing_error"},
+    "chargeDeclinedLostCard": {"last4": "9987", "brand": "visa", "declines": "lost_card"},
+    "chargeDeclinedStolenCard": {"last4": "9979", "brand": "visa", "declines": "stolen_card"},
+    "chargeDeclinedFraudulent": {"last4": "0019", "brand": "visa", "declines": "fraudulent"},
     "createDispute": {"last4": "0259", "brand": "visa", "disputes": "fraudulent"},
+    "createDisputeProductNotReceived": {"last4": "2685", "brand": "visa", "disputes": "product_not_received"},
+    "createDisputeInquiry": {"last4": "1976", "brand": "visa", "disputes": "fraudulent", "inquires": True},
+    "createIssuerFraudRecord": {"last4": "5423", "brand": "visa", "warns": True},
 }
-METHODS = {f"pm_card_{name}": name for name in CARDS}
+METHODS = {
+    **{f"pm_card_{name}": name for name in CARDS},
+    **{f"pm_card_visa_{name}": name for name in CARDS if name.startswith("chargeDeclined")},
+}
+OWN_CODES = ("expired_card", "incorrect_cvc", "processing_error")
 
 
 def make_card(state: State, kind: str, *, number: str = "") -> Json:
@@ -63,8 +76,7 @@ def attach(state: State, method: Json, customer: str) -> None:
 
 
 def make_intent(state: State, **fields: Any) -> Json:
-    if fields["amount"] < LEAST_CHARGE:
-        raise invalid("Amount must be at least $0.50 usd", param="amount", code="amount_too_small")
+    check_amount(fields["amount"], fields["currency"])
     intent = state.add(
         "pi",
         amount_received=0,
@@ -95,8 +107,8 @@ def make_intent(state: State, **fields: Any) -> Json:
 def charge(state: State, intent: Json, method: Json) -> Json:
     """The bank's yes; the money is Stripe's now."""
     made = _charge(state, intent, method, paid=True)
-    line = state.book("charge", made["id"], made["amount"], fee=fee_of(made["amount"]))
-    made["balance_transaction"] = line["id"]
+    if not state.late_fees:
+        book_charge(state, made)
     intent.update(
         status="succeeded",
         amount_received=intent["amount"],
@@ -110,9 +122,29 @@ def charge(state: State, intent: Json, method: Json) -> Json:
         attach(state, method, intent["customer"])
     state.emit("charge.succeeded", made)
     state.emit("payment_intent.succeeded", intent)
-    if reason := CARDS.get(method.get("_kind", ""), {}).get("disputes"):
-        open_dispute(state, made, reason=reason)
+    _trouble_with(state, made, CARDS.get(method.get("_kind", ""), {}))
     return made
+
+
+def _trouble_with(state: State, made: Json, card: Json) -> None:
+    if reason := card.get("disputes"):
+        open_dispute(state, made, reason=reason, inquiry=card.get("inquires", False))
+    if card.get("warns"):
+        warn_of_fraud(state, made)
+
+
+def book_charge(state: State, made: Json) -> None:
+    line = state.book("charge", made, made["amount"], fee=fee_of(made["amount"]))
+    made["balance_transaction"] = line["id"]
+
+
+def settle_fees(state: State) -> int:
+    """What Stripe books a little after the payment; the number of charges."""
+    waiting = [one for one in state.all("charge") if one["paid"] and one["balance_transaction"] is None]
+    for made in reversed(waiting):
+        book_charge(state, made)
+        state.emit("charge.updated", made)
+    return len(waiting)
 
 
 def decline(state: State, intent: Json, method: Json, reason: str) -> StripeError:
@@ -120,7 +152,7 @@ def decline(state: State, intent: Json, method: Json, reason: str) -> StripeErro
     made = _charge(state, intent, method, paid=False, reason=reason)
     error = {
         "type": "card_error",
-        "code": "card_declined",
+        "code": reason if reason in OWN_CODES else "card_declined",
         "decline_code": reason,
         "message": "Your card was declined.",
         "charge": made["id"],
@@ -203,7 +235,7 @@ def make_refund(state: State, made: Json, amount: int, **fields: Any) -> Json:
     if amount > left or left == 0:
         code = "charge_already_refunded" if left == 0 else None
         raise invalid(f"Refund amount ({amount}) is greater than unrefunded amount ({left})", code=code)
-    if made["disputed"]:
+    if made["disputed"] and not _is_only_asked(state, made):
         raise invalid("This charge has been charged back.", code="charge_disputed")
     refund = state.add(
         "re",
@@ -219,11 +251,16 @@ def make_refund(state: State, made: Json, amount: int, **fields: Any) -> Json:
         status="pending",
         **{"reason": None, "metadata": {}, **fields},
     )
-    line = state.book("refund", refund["id"], -amount)
+    line = state.book("refund", refund, -amount)
     refund["balance_transaction"] = line["id"]
     made["amount_refunded"] += amount
     made["refunded"] = made["amount_refunded"] == made["amount"]
     return refund
+
+
+def _is_only_asked(state: State, made: Json) -> bool:
+    """An inquiry ends where the money is given back."""
+    return any(one["charge"] == made["id"] and one["is_charge_refundable"] for one in state.all("dispute"))
 
 
 def tell_refund(state: State, refund: Json) -> None:
@@ -232,18 +269,35 @@ def tell_refund(state: State, refund: Json) -> None:
 
 
 def end_refund(state: State, refund: Json, *, ok: bool, reason: str = "expired_or_canceled_card") -> None:
-    """A refund can fail long after it seemed to have succeeded."""
+    """A refund can fail long after it seemed to have succeeded. Raises StripeError where it has ended."""
+    if refund["status"] in ("failed", "canceled"):
+        raise invalid(f"This refund has the status {refund['status']}.")
     if ok:
         refund["status"] = "succeeded"
         state.emit("refund.updated", refund)
         return
-    line = state.book("refund_failure", refund["id"], refund["amount"])
-    refund.update(status="failed", failure_reason=reason, failure_balance_transaction=line["id"])
+    _take_refund_back(state, refund)
+    refund.update(status="failed", failure_reason=reason)
+    state.emit("refund.failed", refund)
+    state.emit("refund.updated", refund)
+
+
+def cancel_refund(state: State, refund: Json) -> Json:
+    """Raises StripeError."""
+    if refund["status"] not in ("pending", "requires_action"):
+        raise invalid(f"You cannot cancel a refund with the status {refund['status']}.")
+    _take_refund_back(state, refund)
+    refund["status"] = "canceled"
+    state.emit("refund.updated", refund)
+    return refund
+
+
+def _take_refund_back(state: State, refund: Json) -> None:
+    line = state.book("refund_failure", refund, refund["amount"])
+    refund["failure_balance_transaction"] = line["id"]
     made = state.objects[refund["charge"]]
     made["amount_refunded"] -= refund["amount"]
     made["refunded"] = False
-    state.emit("refund.failed", refund)
-    state.emit("refund.updated", refund)
 
 
 # Disputes
@@ -281,7 +335,7 @@ def open_dispute(state: State, made: Json, *, reason: str = "fraudulent", inquir
 def withdraw(state: State, dispute: Json) -> None:
     if dispute["balance_transactions"]:
         return
-    line = state.book("adjustment", dispute["id"], -dispute["amount"], fee=DISPUTE_FEE, category="dispute")
+    line = state.book("adjustment", dispute, -dispute["amount"], fee=DISPUTE_FEE, category="dispute")
     dispute["balance_transactions"] = [line]
     if dispute["status"].startswith("warning"):
         dispute["status"] = "needs_response"
@@ -297,7 +351,7 @@ def close_dispute(state: State, dispute: Json, *, won: bool) -> None:
         return
     dispute["status"] = "won" if won else "lost"
     if won:
-        line = state.book("adjustment", dispute["id"], dispute["amount"], category="dispute_reversal")
+        line = state.book("adjustment", dispute, dispute["amount"], category="dispute_reversal")
         dispute["balance_transactions"] = [*dispute["balance_transactions"], line]
         state.emit("charge.dispute.funds_reinstated", dispute)
     state.emit("charge.dispute.closed", dispute)
@@ -332,12 +386,12 @@ def pay_out(state: State, amount: int) -> Json:
         type="bank_account",
         description="STRIPE PAYOUT",
     )
-    payout["balance_transaction"] = state.book("payout", payout["id"], -amount)["id"]
+    payout["balance_transaction"] = state.book("payout", payout, -amount)["id"]
     state.emit("payout.paid", payout)
     return payout
 
 
 def fail_payout(state: State, payout: Json) -> None:
-    line = state.book("payout_failure", payout["id"], payout["amount"])
+    line = state.book("payout_failure", payout, payout["amount"])
     payout.update(status="failed", failure_code="account_closed", failure_balance_transaction=line["id"])
     state.emit("payout.failed", payout)

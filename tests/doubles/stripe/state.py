@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.doubles.stripe.params import Json, missing
+from tests.doubles.stripe.shapes import complete
 
 API_VERSION = "2026-10-28.endive"
 PREFIXES = {
@@ -29,7 +30,6 @@ PREFIXES = {
     "bps": "billing_portal.session",
     "taxcalc": "tax.calculation",
 }
-FEE_PER_THOUSAND, FEE_FIXED = 29, 30
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -44,7 +44,9 @@ class State:
     clock_offset: float = 0.0
     url: str = ""
     refunds_wait: bool = False
+    late_fees: bool = False
     asked: list[Json] = field(default_factory=list)
+    request: Json = field(default_factory=lambda: {"id": None, "idempotency_key": None})
 
     def __post_init__(self) -> None:
         self._dice = random.Random(self.seed)
@@ -57,13 +59,15 @@ class State:
         return f"{prefix}_{''.join(self._dice.choices(_ALPHABET, k=24))}"
 
     def add(self, prefix: str, **fields: Any) -> Json:
-        made = {
-            "id": self.new_id(prefix),
-            "object": PREFIXES[prefix],
-            "created": self.now(),
-            "livemode": self.livemode,
-            **fields,
-        }
+        made = complete(
+            {
+                "id": self.new_id(prefix),
+                "object": PREFIXES[prefix],
+                "created": self.now(),
+                "livemode": self.livemode,
+                **fields,
+            }
+        )
         self.objects[made["id"]] = made
         return made
 
@@ -85,22 +89,24 @@ class State:
             type=kind,
             data={"object": copy.deepcopy(thing)},
             pending_webhooks=1,
-            request={"id": None, "idempotency_key": None},
+            request=dict(self.request),
         )
         self.told(event)
 
-    def book(self, kind: str, source: str, amount: int, *, fee: int = 0, category: str = "") -> Json:
-        """A line in Stripe's book of our money. `amount` is signed."""
+    def book(self, kind: str, source: Json, amount: int, *, fee: int = 0, category: str = "") -> Json:
+        """A line in Stripe's book of our money, in the currency of its source. `amount` is signed."""
         return self.add(
             "txn",
             type=kind,
             reporting_category=category or kind,
-            source=source,
+            source=source["id"],
             amount=amount,
             fee=fee,
             net=amount - fee,
-            currency="usd",
-            fee_details=[{"amount": fee, "currency": "usd", "type": "stripe_fee"}] if fee else [],
+            currency=source["currency"],
+            fee_details=[{"amount": fee, "currency": source["currency"], "type": "stripe_fee"}]
+            if fee
+            else [],
             status="available",
             available_on=self.now(),
             description=None,
@@ -109,8 +115,12 @@ class State:
 
     @property
     def balance(self) -> int:
-        return sum(line["net"] for line in self.all("balance_transaction"))
+        """Of all currencies together: what a test with one currency wants."""
+        return sum(self.balances.values())
 
-
-def fee_of(amount: int) -> int:
-    return (amount * FEE_PER_THOUSAND + 500) // 1000 + FEE_FIXED
+    @property
+    def balances(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for line in self.all("balance_transaction"):
+            found[line["currency"]] = found.get(line["currency"], 0) + line["net"]
+        return found
