@@ -6,6 +6,7 @@ After each step they are proved; once everything is heard, our account at Stripe
 
 import os
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -219,3 +220,40 @@ def test_whatever_happens_to_paid_money_the_books_balance() -> None:
     )
     run_state_machine_as_test(RefundsMachine, settings=walks)
     assert not TopUp.across_all_organizations.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(int(os.environ.get("REFUNDS_WALKS", "2"))))
+def test_everything_mixed_evenly_balances_too(seed: int) -> None:
+    """The machine above leaves kinds of steps out of each walk; here all of them meet."""
+    dice, machine = random.Random(seed), RefundsMachine()
+    try:
+        machine.begin(large=seed % 2 == 0)
+        for _ in range(STEPS * 2):
+            one_step(machine, dice)
+            machine.the_books_balance()
+    finally:
+        machine.teardown()
+
+
+def one_step(machine: RefundsMachine, dice: random.Random) -> None:
+    pick, cents = dice.randrange(10**6), dice.randint(1, 60_00)
+    steps: list[Callable[[], object]] = [
+        lambda: machine.pay(dice.choice([5_00, 33_33, 100_00]), dice.choice([0, 7, 19_00])),
+        lambda: machine.use(dice.randint(1, 40_00 * CENT), aggregated=dice.random() < 0.5),
+        lambda: machine.hold_for_requests(dice.randint(1, 20_00 * CENT)),
+        machine.give_leases_back,
+        lambda: machine.ask(pick, cents),
+        lambda: machine.send(dice.choice([0.0, 0.0, 0.5]), waits=dice.random() < 0.5),
+        lambda: machine.refund_in_dashboard(pick, cents),
+        lambda: machine.end_a_refund(pick, succeeds=dice.random() < 0.5),
+        lambda: machine.dispute(pick, dice.random() < 0.3, dice.choice(["fraudulent", "general"])),
+        lambda: machine.decide(pick, dice.choice(["withdraw", "win", "lose"])),
+        lambda: machine.unlock(pick),
+        lambda: machine.pay_out(cents),
+        machine.sweep,
+        lambda: machine.hear_some(pick),
+        machine.hear_everything,
+    ]
+    dice.choice(steps)()
