@@ -101,7 +101,6 @@ def store_event(event: Mapping[str, Any], *, came_by: str) -> StripeEvent | None
     One of the other mode, live or test, is kept as refused.
     """
     about = event["data"]["object"]
-    is_ours = bool(event["livemode"]) != is_test_mode()
     row, is_new = StripeEvent.objects.get_or_create(
         event_id=event["id"],
         defaults={
@@ -112,7 +111,7 @@ def store_event(event: Mapping[str, Any], *, came_by: str) -> StripeEvent | None
             "happened_at": moment_of(int(event["created"])),
             "came_by": came_by,
             "next_try_at": timezone.now() + FIRST_TRY_WITHIN,
-            **({} if is_ours else _other_mode()),
+            **_ended_at_once(event),
         },
     )
     return row if is_new else None
@@ -155,12 +154,20 @@ def _process_alone(event_id: int) -> None:
         log.exception("stripe_event_failed", row=event_id)
 
 
-def _other_mode() -> dict[str, Any]:
+def _ended_at_once(event: Mapping[str, Any]) -> dict[str, Any]:
+    """What needs no look: events of the other mode, and of types that nothing is done for."""
+    if bool(event["livemode"]) == is_test_mode():
+        outcome: Outcome = Refused("of the other mode, live or test, than our key")
+    elif event["type"] not in HANDLERS:
+        outcome = Ignored("nothing is to be done for this type")
+    else:
+        return {}
+    now = timezone.now()
     return {
-        "state": StripeEventState.REFUSED,
-        "reason": "of the other mode, live or test, than our key",
+        "state": STATES[type(outcome)],
+        "reason": outcome.reason,
         "next_try_at": None,
-        "ended_at": timezone.now(),
+        "ended_at": now,
     }
 
 

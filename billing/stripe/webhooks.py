@@ -20,6 +20,7 @@ from billing.tasks import process_stripe_event
 from common.errors import AppError
 
 ALERT = "stripe_webhook_refused"
+TOLERANCE_S = stripe.Webhook.DEFAULT_TOLERANCE
 
 log = structlog.get_logger(__name__)
 
@@ -70,19 +71,16 @@ def _is_signed(body: bytes, signature: str, secret: str) -> bool:
         return False
 
 
-TOLERANCE_S = stripe.Webhook.DEFAULT_TOLERANCE
-
-
 def _after_commit(row: StripeEvent) -> None:
     """Where the broker is away, the sweep finds it."""
     if row.state == StripeEventState.WAITING:
         transaction.on_commit(lambda: process_stripe_event.delay(row.pk), robust=True)
-        return
-    raise_alert(
-        kind=ALERT,
-        subject="mode",
-        message=f"{row.event_id} ({row.type}) is {row.reason}. Is the webhook of the other mode set up here?",
-    )
+    elif row.state == StripeEventState.REFUSED:
+        raise_alert(
+            kind=ALERT,
+            subject="mode",
+            message=f"{row.event_id} ({row.type}) is {row.reason}. Was the other mode's webhook set up here?",
+        )
 
 
 def _refuse(refusal: WebhookRefused) -> HttpResponse:
