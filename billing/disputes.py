@@ -137,12 +137,18 @@ def _book_money(dispute: Dispute, facts: DisputeFacts) -> None:
         key = f"dp:{dispute.dispute_id}:{verb}{f':{counts[verb]}' if counts[verb] > 1 else ''}"
         if line.amount == 0:  # a fee for answering
             key = f"bt:{line.transaction_id}:fee"
-        if (line.amount or line.fee) and post(_money_posting(dispute, key, line)).is_new:
-            keep_line(line, key)
+        if (line.amount or line.fee) and _book_line(dispute, key, line):
             dispute.withdrawn_minor -= line.amount
             dispute.fee_minor += line.fee
             if line.amount:
                 setattr(dispute, f"{verb}_at", line.happened_at)
+
+
+def _book_line(dispute: Dispute, key: str, line: BalanceFacts) -> bool:
+    """Whether it is new; the line knows its posting in any case."""
+    is_new = post(_money_posting(dispute, key, line)).is_new
+    keep_line(line, key)
+    return is_new
 
 
 def _money_posting(dispute: Dispute, key: str, line: BalanceFacts) -> Posting:

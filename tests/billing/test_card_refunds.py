@@ -136,8 +136,9 @@ class TestAskedForHere:
         failed = replace(facts, status="failed", failure_reason="lost_or_stolen_card")
         book_refund(failed)
         assert payer.wallet.posted == 0, "the money is not back at Stripe yet"
+        returned = replace(failed, returned=line(120_00))
         for _ in range(2):
-            book_refund(replace(failed, returned=line(120_00)))
+            book_refund(returned)
         assert payer.wallet.posted == 100_00 * CENT
         assert balance(Account.STRIPE_CLEARING) == 120_00 * CENT
         assert OperatorAlert.objects.filter(kind="refund_failed").exists()

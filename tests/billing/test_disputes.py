@@ -401,7 +401,8 @@ def test_a_payout_leaves_for_the_bank_once_and_comes_back_once() -> None:
     for _ in range(2):
         book_payout(facts)
     assert (balance(Account.BANK), balance(Account.STRIPE_CLEARING)) == (80_00 * CENT, 20_00 * CENT)
+    failed = replace(facts, status="failed", returned=line(80_00))
     for _ in range(2):
-        book_payout(replace(facts, status="failed", returned=line(80_00)))
+        book_payout(failed)
     assert (balance(Account.BANK), balance(Account.STRIPE_CLEARING)) == (0, 100_00 * CENT)
     assert_money_adds_up()
