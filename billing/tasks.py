@@ -7,7 +7,7 @@ from billing import archive, books, campaigns, debts, expiry, recharging, referr
 from billing.aggregation import AGGREGATE_AT_ONCE, aggregate_batches
 from billing.budgets import reap_budget_leases
 from billing.ledger import FOLD_AT_ONCE, fold
-from billing.stripe import catch_up, disputes, inbox, refunds
+from billing.stripe import catch_up, disputes, inbox, mirror, refunds
 from billing.stripe.client import StripeRefused, StripeUnknown
 from billing.unlocking import unlock_held_top_ups
 
@@ -85,6 +85,14 @@ def catch_up_with_stripe(*, far: bool = False) -> None:
         catch_up.catch_up(overlap=catch_up.LONG_OVERLAP if far else catch_up.OVERLAP)
     except (StripeUnknown, StripeRefused) as error:
         log.warning("stripe_not_caught_up", error=error.code)
+
+
+@shared_task
+def reconcile_with_stripe() -> None:
+    try:
+        mirror.reconcile_with_stripe()
+    except (StripeUnknown, StripeRefused) as error:
+        log.warning("stripe_not_reconciled", error=error.code)
 
 
 @shared_task

@@ -71,4 +71,31 @@ CARD_REFUNDS = search(
     """,  # noqa: S608 - a query of this module
 )
 
-SEARCHES: tuple[Search, ...] = (HELD, DISPUTES, CARD_REFUNDS)
+# Stripe's book comes to us line by line; a posting may be some hours ahead of its line.
+STRIPE_LINES = search(
+    "stripe_lines",
+    _("Each line of Stripe's book is on our account there with its net amount, and nothing else is."),
+    f"""
+    SELECT coalesce(l.transaction_id, e.transaction_id) AS transaction, l.lines AS line,
+        coalesce(l.net_nano, 0) AS line_nano, coalesce(e.amount, 0) AS booked_nano
+    FROM (
+        SELECT transaction_id, min(balance_transaction_id) AS lines,
+            sum(net_minor) * {CENT}::numeric AS net_nano
+        FROM billing_balancetransaction WHERE transaction_id IS NOT NULL AND currency = 'USD' GROUP BY 1
+    ) l
+    FULL JOIN (
+        SELECT coalesce(b.transaction_id, t.id) AS transaction_id, min(t.posted_at) AS posted_at,
+            sum(e.amount) AS amount
+        FROM billing_ledgerentry e
+        JOIN billing_ledgeraccount a ON a.id = e.account_id
+        JOIN billing_ledgertransaction t ON t.id = e.transaction_id
+        LEFT JOIN billing_balancetransaction b
+            ON t.kind = 'fee' AND t.fact_key = 'bt:' || b.balance_transaction_id || ':fee'
+        WHERE a.code = '1010' GROUP BY 1
+    ) e ON e.transaction_id = l.transaction_id
+    WHERE coalesce(l.net_nano, 0) <> coalesce(e.amount, 0)
+        AND (l.transaction_id IS NOT NULL OR e.posted_at < now() - interval '2 days')
+    """,  # noqa: S608 - a query of this module
+)
+
+SEARCHES: tuple[Search, ...] = (HELD, DISPUTES, CARD_REFUNDS, STRIPE_LINES)

@@ -58,6 +58,11 @@ app.conf.beat_schedule = {
         "kwargs": {"far": True},
         "options": {"expires": 3600},
     },
+    "reconcile with Stripe": {
+        "task": "billing.tasks.reconcile_with_stripe",
+        "schedule": crontab(hour="2", minute="57"),
+        "options": {"expires": 3600},
+    },
     "free held top-ups": {
         "task": "billing.tasks.free_held_top_ups",
         "schedule": 60.0,

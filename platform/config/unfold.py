@@ -108,6 +108,7 @@ UNFOLD: dict[str, Any] = {
                     _list("accounts_auditevent", _("Audit events"), "history"),
                     _list("billing_booksreport", _("Books checks"), "rule"),
                     _list("billing_stripeevent", _("Stripe events"), "webhook"),
+                    _list("billing_balancetransaction", _("Stripe's book"), "menu_book"),
                     _list("billing_settlementbatch", _("Settlement batches"), "inventory_2"),
                 ],
             },

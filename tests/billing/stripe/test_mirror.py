@@ -87,6 +87,17 @@ def test_lines_are_kept_once_and_found_behind_many(stripe: StripeDouble) -> None
     assert (keep_new_lines(), keep_new_lines()) == (130, 0)
 
 
+def test_a_gap_from_long_ago_is_found(stripe: StripeDouble) -> None:
+    stripe.stripe.state.book("adjustment", {"id": "", "currency": "usd"}, 5)
+    stripe.control("warp", seconds=5 * 86_400)
+    stripe.stripe.state.book("adjustment", {"id": "", "currency": "usd"}, 7)
+    keep_new_lines()
+    BalanceTransaction.objects.filter(net_minor=5).delete()
+    found = reconcile_with_stripe()
+    assert found is not None
+    assert (found.lines, found.at_stripe) == (12, 12)
+
+
 def test_a_damaged_line_breaks_the_books(stripe: StripeDouble, payer: Payer) -> None:
     top_up = open_page(payer)
     stripe.pay(session_of(top_up))
