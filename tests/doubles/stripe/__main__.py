@@ -30,6 +30,7 @@ def main() -> None:
     )
     if options.state is not None and options.state.exists():
         double.stripe.state.objects.update(json.loads(options.state.read_text()))
+    double.unsettle(**dict(options.chaos))
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -60,7 +61,20 @@ def _options() -> Any:
     parser.add_argument("--api-key", default=API_KEY)
     parser.add_argument("--state", type=Path)
     parser.add_argument("--seed", type=int)
+    parser.add_argument(
+        "--chaos",
+        type=_share,
+        nargs="*",
+        default=[],
+        metavar="NAME=SHARE",
+        help="of webhooks.Unruliness and server.Trouble, such as duplicated=0.2 error_after=0.05",
+    )
     return parser.parse_args()
+
+
+def _share(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    return name, float(value)
 
 
 if __name__ == "__main__":

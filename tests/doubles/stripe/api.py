@@ -1,16 +1,16 @@
-"""Stripe's endpoints, as far as who sells credit needs them; each checks parameters by the SDK's types."""
+"""What Stripe's endpoints do, as far as who sells credit needs them. `endpoints.py` says which is where.
 
-import copy
-import re
+Each takes the state, parameters that were checked, and the id in the path; each may raise StripeError.
+"""
+
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 from tests.doubles.stripe import checkout, payments
-from tests.doubles.stripe.params import Json, StripeError, check, invalid
-from tests.doubles.stripe.state import PREFIXES, State
+from tests.doubles.stripe.params import Json, invalid
+from tests.doubles.stripe.rendering import listed
+from tests.doubles.stripe.state import State
 
-PAGE = 10
+EVENTS_KEPT_S = 30 * 86_400
 Handler = Callable[[State, Json, str], Json]
 
 
@@ -18,18 +18,18 @@ def _same(params: Json, *names: str) -> Callable[[Json], bool]:
     return lambda one: all(name not in params or one.get(name) == params[name] for name in names)
 
 
-def _retrieve(kind: str) -> Handler:
+def retrieve(kind: str) -> Handler:
     return lambda state, _params, wanted: state.get(wanted, kind)
 
 
-def _list(kind: str, *names: str) -> Handler:
+def lists(kind: str, *names: str) -> Handler:
     return lambda state, params, _wanted: listed(state, kind, params, _same(params, *names))
 
 
 # Customers and their cards
 
 
-def _make_customer(state: State, params: Json, _wanted: str) -> Json:
+def make_customer(state: State, params: Json, _wanted: str) -> Json:
     fields = {name: params.get(name) for name in ("name", "email", "description", "phone", "address")}
     return state.add(
         "cus",
@@ -44,62 +44,90 @@ def _make_customer(state: State, params: Json, _wanted: str) -> Json:
     )
 
 
-def _change(kind: str) -> Handler:
+def change(kind: str, event: str = "") -> Handler:
+    """Fields as given; metadata key by key, where an empty value takes a key away."""
+
     def run(state: State, params: Json, wanted: str) -> Json:
         thing = state.get(wanted, kind)
-        metadata = {**thing.get("metadata", {}), **params.pop("metadata", {})}
-        params.pop("expand", None)
-        thing.update(params, metadata=metadata)
+        given = {name: value for name, value in params.items() if name not in ("expand", "metadata")}
+        thing.update(given, metadata=_merged(thing, params.get("metadata", {})))
+        if event:
+            state.emit(event, thing)
         return thing
 
     return run
 
 
-def _attach(state: State, params: Json, wanted: str) -> Json:
+def _merged(thing: Json, given: Json | str) -> Json:
+    """An empty string in the place of metadata empties it."""
+    if not isinstance(given, dict):
+        return {}
+    return {name: value for name, value in {**thing["metadata"], **given}.items() if value != ""}
+
+
+def change_method(state: State, params: Json, wanted: str) -> Json:
+    method = state.get(wanted, "payment_method")
+    for part in ("billing_details", "card"):
+        method[part].update(params.get(part, {}))
+    method["metadata"] = _merged(method, params.get("metadata", {}))
+    state.emit("payment_method.updated", method)
+    return method
+
+
+def attach(state: State, params: Json, wanted: str) -> Json:
     method = payments.method_of(state, wanted)
     payments.attach(state, method, state.get(params["customer"], "customer", "customer")["id"])
     return method
 
 
-def _detach(state: State, _params: Json, wanted: str) -> Json:
+def detach(state: State, _params: Json, wanted: str) -> Json:
     method = state.get(wanted, "payment_method")
     if method["customer"] is None:
         raise invalid("The payment method you provided is not attached to a customer.")
-    method["customer"] = None
-    state.emit("payment_method.detached", method)
+    payments.detach(state, method)
     return method
 
 
-def _methods_of(state: State, params: Json, wanted: str) -> Json:
+def methods_of(state: State, params: Json, wanted: str) -> Json:
     params.setdefault("customer", wanted)
     return listed(state, "payment_method", params, _same(params, "customer", "type"))
 
 
-def _make_setup(state: State, params: Json, _wanted: str) -> Json:
+def make_setup(state: State, params: Json, _wanted: str) -> Json:
     setup = state.add(
         "seti",
         customer=params.get("customer"),
         payment_method=params.get("payment_method"),
         metadata=params.get("metadata", {}),
-        status="requires_payment_method",
+        status="requires_confirmation" if params.get("payment_method") else "requires_payment_method",
         usage=params.get("usage", "off_session"),
         client_secret=f"{state.new_id('seti')}_secret",
         last_setup_error=None,
         next_action=None,
     )
-    if params.get("payment_method") and params.get("confirm"):
-        method = payments.method_of(state, params["payment_method"])
-        setup.update(status="succeeded", payment_method=method["id"])
-        if params.get("customer"):
-            payments.attach(state, method, params["customer"])
-        state.emit("setup_intent.succeeded", setup)
+    state.emit("setup_intent.created", setup)
+    return confirm_setup(state, params, setup["id"]) if params.get("confirm") else setup
+
+
+def confirm_setup(state: State, params: Json, wanted: str) -> Json:
+    setup = state.get(wanted, "setup_intent")
+    if setup["status"] == "succeeded":
+        raise invalid("This SetupIntent has succeeded already.", code="setup_intent_unexpected_state")
+    given = params.get("payment_method") or setup["payment_method"]
+    if not given:
+        raise invalid("You cannot confirm this SetupIntent because it's missing a payment method.")
+    method = payments.method_of(state, given)
+    setup.update(status="succeeded", payment_method=method["id"])
+    if setup["customer"]:
+        payments.attach(state, method, setup["customer"])
+    state.emit("setup_intent.succeeded", setup)
     return setup
 
 
 # Payments
 
 
-def _make_intent(state: State, params: Json, _wanted: str) -> Json:
+def make_intent(state: State, params: Json, _wanted: str) -> Json:
     if params.get("customer"):
         state.get(params["customer"], "customer", "customer")
     known = (
@@ -124,7 +152,7 @@ def _make_intent(state: State, params: Json, _wanted: str) -> Json:
     return _confirm(state, intent, params) if params.get("confirm") else intent
 
 
-def _confirm_intent(state: State, params: Json, wanted: str) -> Json:
+def confirm_intent(state: State, params: Json, wanted: str) -> Json:
     intent = state.get(wanted, "payment_intent")
     if "payment_method" in params:
         intent["payment_method"] = payments.method_of(state, params["payment_method"])["id"]
@@ -153,7 +181,17 @@ def _confirm(state: State, intent: Json, params: Json) -> Json:
     return intent
 
 
-def _cancel_intent(state: State, params: Json, wanted: str) -> Json:
+def change_intent(state: State, params: Json, wanted: str) -> Json:
+    intent = state.get(wanted, "payment_intent")
+    closed = intent["status"] in ("succeeded", "canceled", "processing")
+    if closed and not params.keys() <= {"metadata", "description", "expand"}:
+        raise invalid(
+            f"This PaymentIntent's status is {intent['status']}.", code="payment_intent_unexpected_state"
+        )
+    return change("payment_intent")(state, params, wanted)
+
+
+def cancel_intent(state: State, params: Json, wanted: str) -> Json:
     intent = state.get(wanted, "payment_intent")
     if intent["status"] in ("succeeded", "canceled"):
         raise invalid(
@@ -167,7 +205,7 @@ def _cancel_intent(state: State, params: Json, wanted: str) -> Json:
     return intent
 
 
-def _make_refund(state: State, params: Json, _wanted: str) -> Json:
+def make_refund(state: State, params: Json, _wanted: str) -> Json:
     if "payment_intent" in params:
         intent = state.get(params["payment_intent"], "payment_intent", "payment_intent")
         made = state.objects.get(intent["latest_charge"] or "")
@@ -184,7 +222,20 @@ def _make_refund(state: State, params: Json, _wanted: str) -> Json:
     return refund
 
 
-def _change_dispute(state: State, params: Json, wanted: str) -> Json:
+def cancel_refund(state: State, _params: Json, wanted: str) -> Json:
+    return payments.cancel_refund(state, state.get(wanted, "refund"))
+
+
+def close_dispute(state: State, _params: Json, wanted: str) -> Json:
+    """Who closes a dispute gives it up."""
+    dispute = state.get(wanted, "dispute")
+    if dispute["status"] in ("won", "lost", "warning_closed"):
+        raise invalid("This dispute is already closed.")
+    payments.close_dispute(state, dispute, won=False)
+    return dispute
+
+
+def change_dispute(state: State, params: Json, wanted: str) -> Json:
     dispute = state.get(wanted, "dispute")
     dispute["evidence"].update(params.get("evidence", {}))
     if params.get("submit", True):
@@ -197,61 +248,69 @@ def _change_dispute(state: State, params: Json, wanted: str) -> Json:
 # Everything else
 
 
-def _make_session(state: State, params: Json, _wanted: str) -> Json:
+def make_session(state: State, params: Json, _wanted: str) -> Json:
     return checkout.make_session(state, params, state.url)
 
 
-def _session(state: State, _params: Json, wanted: str) -> Json:
+def session(state: State, _params: Json, wanted: str) -> Json:
     session = state.get(wanted, "checkout.session")
     checkout.end_if_late(state, session)
     return session
 
 
-def _expire_session(state: State, _params: Json, wanted: str) -> Json:
+def expire_session(state: State, _params: Json, wanted: str) -> Json:
     return checkout.expire(state, state.get(wanted, "checkout.session"))
 
 
-def _events(state: State, params: Json, _wanted: str) -> Json:
+def events(state: State, params: Json, _wanted: str) -> Json:
     wanted = set(params.get("types") or ([params["type"]] if "type" in params else ()))
     told = params.get("delivery_success")
+    oldest = state.now() - EVENTS_KEPT_S
     return listed(
         state,
         "event",
         params,
         lambda one: (
-            (not wanted or one["type"] in wanted) and (told is None or told == (one["pending_webhooks"] == 0))
+            one["created"] >= oldest
+            and (not wanted or one["type"] in wanted)
+            and (told is None or told == (one["pending_webhooks"] == 0))
         ),
     )
 
 
-def _balance_lines(state: State, params: Json, _wanted: str) -> Json:
+def balance_lines(state: State, params: Json, _wanted: str) -> Json:
     return listed(state, "balance_transaction", params, _same(params, "type", "source", "currency", "payout"))
 
 
-def _balance(state: State, _params: Json, _wanted: str) -> Json:
-    amount = [{"amount": state.balance, "currency": "usd", "source_types": {"card": state.balance}}]
-    return {"object": "balance", "available": amount, "pending": [], "livemode": state.livemode}
+def balance(state: State, _params: Json, _wanted: str) -> Json:
+    amounts = [
+        {"amount": amount, "currency": currency, "source_types": {"card": amount}}
+        for currency, amount in (state.balances or {"usd": 0}).items()
+    ]
+    return {"object": "balance", "available": amounts, "pending": [], "livemode": state.livemode}
 
 
-def _make_portal(state: State, params: Json, _wanted: str) -> Json:
+def make_portal(state: State, params: Json, _wanted: str) -> Json:
     state.get(params.get("customer"), "customer", "customer")
-    place = state.new_id("bps")
-    url = f"{state.url}/portal/{place}"
-    return state.add("bps", customer=params["customer"], return_url=params.get("return_url"), url=url)
+    made = state.add(
+        "bps", customer=params["customer"], locale=params.get("locale"), return_url=params.get("return_url")
+    )
+    made["url"] = f"{state.url}/portal/{made['id']}"
+    return made
 
 
-def _make_tax_rate(state: State, params: Json, _wanted: str) -> Json:
+def make_tax_rate(state: State, params: Json, _wanted: str) -> Json:
     return state.add("txr", active=True, **{"metadata": {}, **params})
 
 
-def _calculate_tax(state: State, params: Json, _wanted: str) -> Json:
+def calculate_tax(state: State, params: Json, _wanted: str) -> Json:
     amount = sum(int(line["amount"]) for line in params["line_items"])
     tax = (amount * checkout.STRIPE_TAX_PERCENT + 50) // 100
     return state.add("taxcalc", amount_total=amount + tax, tax_amount_exclusive=tax, tax_amount_inclusive=0,
                      currency=params["currency"], customer=params.get("customer"))  # fmt: skip
 
 
-def _account(state: State, _params: Json, _wanted: str) -> Json:
+def account(state: State, _params: Json, _wanted: str) -> Json:
     return {
         "id": "acct_1Double",
         "object": "account",
@@ -259,5 +318,9 @@ def _account(state: State, _params: Json, _wanted: str) -> Json:
         "default_currency": "usd",
         "charges_enabled": True,
         "payouts_enabled": True,
-        "livemode": state.livemode,
+        "details_submitted": True,
+        "type": "standard",
+        "business_type": "company",
+        "email": "shop@example.com",
+        "metadata": {},
     }

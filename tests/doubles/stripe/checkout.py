@@ -61,6 +61,7 @@ def make_session(state: State, params: Json, url: str) -> Json:
         total_details={"amount_discount": 0, "amount_shipping": 0, "amount_tax": tax},
         ui_mode="hosted_page",
         _intent=params.get("payment_intent_data", {}),
+        _line_items=_shown_lines(state, params),
     )
     del state.objects[session["id"]]
     session["id"] = session["id"].replace("cs_", "cs_live_" if state.livemode else "cs_test_")
@@ -90,6 +91,22 @@ def _lines(params: Json) -> list[Json]:
     if len({line.get("price_data", {}).get("currency") for line in lines}) > 1:
         raise invalid("All line items must have the same currency.", param="line_items")
     return lines
+
+
+def _shown_lines(state: State, params: Json) -> Json:
+    """Sent to those who expand `line_items`."""
+    shown = [
+        {
+            "id": state.new_id("li"),
+            "object": "item",
+            "amount_subtotal": line["price_data"]["unit_amount"] * line.get("quantity", 1),
+            "currency": line["price_data"]["currency"],
+            "description": line["price_data"].get("product_data", {}).get("name"),
+            "quantity": line.get("quantity", 1),
+        }
+        for line in _lines(params)
+    ]
+    return {"object": "list", "data": shown, "has_more": False, "url": "/v1/checkout/sessions/line_items"}
 
 
 def _amount_of(line: Json, param: str) -> int:

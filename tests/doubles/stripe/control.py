@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tests.doubles.stripe import checkout, payments
-from tests.doubles.stripe.api import render
 from tests.doubles.stripe.params import Json, invalid
+from tests.doubles.stripe.rendering import render
 from tests.doubles.stripe.webhooks import status_of
 
 if TYPE_CHECKING:
@@ -139,8 +139,12 @@ def _trouble(stripe: "Stripe", told: Json) -> None:
 
 
 def _webhooks(stripe: "Stripe", told: Json) -> None:
-    """`paused`, `lost` (booleans), `endpoints` ([[url, secret]]), and the shares of Unruliness."""
+    """`paused`, `lost` (booleans), `endpoints` ([[url, secret]]), `down_s`, and the shares of Unruliness.
+
+    Two secrets with a space between are an endpoint whose secret is being changed.
+    """
     postman = stripe.postman
+    postman.go_down(told.pop("down_s", 0.0))
     postman.is_lost = told.pop("lost", postman.is_lost)
     paused = told.pop("paused", postman.is_paused)
     if "endpoints" in told:
@@ -174,14 +178,36 @@ def _state(stripe: "Stripe", told: Json) -> Json:
     kinds: dict[str, list[Json]] = {}
     for thing in state.objects.values():
         kinds.setdefault(thing["object"], []).append(render(state, thing, []))
-    return {"balance": state.balance, "asked": state.asked, **kinds}
+    return {"balance": state.balance, "balances": state.balances, "asked": state.asked, **kinds}
 
 
 def _settings(stripe: "Stripe", told: Json) -> None:
-    """`down`: the API answers nobody. `refunds_wait`: refunds stay pending. `livemode`."""
+    """`down`: the API answers nobody. `refunds_wait`: refunds stay pending. `refunds_inquiries`: what is only
+    asked about can be refunded. `livemode`. `late_fees`: charges
+    are booked only by `settle_fees`."""
     stripe.is_down = told.get("down", stripe.is_down)
-    stripe.state.refunds_wait = told.get("refunds_wait", stripe.state.refunds_wait)
-    stripe.state.livemode = told.get("livemode", stripe.state.livemode)
+    for name in ("refunds_wait", "refunds_inquiries", "livemode", "late_fees"):
+        setattr(stripe.state, name, told.get(name, getattr(stripe.state, name)))
+
+
+def _settle_fees(stripe: "Stripe", told: Json) -> int:
+    del told
+    return payments.settle_fees(stripe.state)
+
+
+def _change_card(stripe: "Stripe", told: Json) -> Json:
+    """A card that was replaced, as networks tell Stripe: it is the same payment method."""
+    method = stripe.state.get(told["payment_method"], "payment_method")
+    method["card"].update(last4=told.get("last4", "1881"), exp_year=method["card"]["exp_year"] + 4)
+    stripe.state.emit("payment_method.automatically_updated", method)
+    return method
+
+
+def _reconcile_payout(stripe: "Stripe", told: Json) -> Json:
+    payout = stripe.state.get(told["payout"], "payout")
+    payout["reconciliation_status"] = "completed"
+    stripe.state.emit("payout.reconciliation_completed", payout)
+    return payout
 
 
 CONTROLS: Mapping[str, Control] = {
@@ -200,6 +226,9 @@ CONTROLS: Mapping[str, Control] = {
     "save_card": _save_card,
     "pay_out": _pay_out,
     "fail_payout": _fail_payout,
+    "reconcile_payout": _reconcile_payout,
+    "settle_fees": _settle_fees,
+    "change_card": _change_card,
     "stray_payment": _stray_payment,
     "warp": _warp,
     "trouble": _trouble,

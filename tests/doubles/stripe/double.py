@@ -8,7 +8,11 @@
         stripe.control("dispute", session=session_id)
         stripe.state()["balance"]                  # cents that Stripe holds for us
 
-What a person, a bank or time does is `control(verb, …)`; the verbs are in `control.py`. Requests are checked
+What a person, a bank or time does is `control(verb, …)`; the verbs are in `control.py`:
+pay, authenticate, pay_delayed, settle_delayed, expire (of a session); refund, end_refund, dispute, withdraw,
+close_dispute, warn (of a charge); card, change_card, save_card; pay_out, fail_payout, reconcile_payout;
+stray_payment, settle_fees, warp, redeliver, deliver (a forged event), settings, state, trouble, webhooks.
+ Requests are checked
 by the SDK's own types, keys make calls happen once, and every answer parses through the SDK. `trouble` makes
 the API unreliable, `webhooks` the deliveries; both are drawn from `seed`. It runs in threads of this process,
 or as `python -m tests.doubles.stripe` for others.
@@ -55,7 +59,9 @@ class StripeDouble:
         state.told = self.postman.post
         self.stripe = Stripe(state, self.postman, api_key, seed)
         self._server = make_server(self.stripe, port, listener)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="stripe-double", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="stripe-double", daemon=True
+        )
 
     def __enter__(self) -> Self:
         self.start()
@@ -106,6 +112,16 @@ class StripeDouble:
     def webhooks(self, **told: Any) -> None:
         """`lost`, `paused`, `endpoints`, and the shares of `webhooks.Unruliness`."""
         self.control("webhooks", **told)
+
+    def unsettle(self, **shares: float) -> None:
+        """Of both, without the server; raises ControlRefused."""
+        for name, share in shares.items():
+            where = next(
+                (one for one in (self.postman.unruly, self.stripe.trouble) if hasattr(one, name)), None
+            )
+            if where is None:
+                raise ControlRefused(f"no such trouble: {name}")
+            setattr(where, name, type(getattr(where, name))(share))
 
     def wait_for_webhooks(self, seconds: float = 10.0) -> bool:
         return self.postman.wait_until_idle(seconds)

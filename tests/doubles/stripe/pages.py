@@ -54,6 +54,24 @@ def bank_page(session: Json) -> str:
     )
 
 
+def portal_page(visit: Json, cards: list[Json]) -> str:
+    shown = "".join(
+        f'<form method="post"><button name="remove" value="{card["id"]}">Remove {html.escape(_name(card))}'
+        "</button></form>"
+        for card in cards
+    )
+    back = html.escape(visit["return_url"] or "#")
+    return PAGE.format(
+        body=f"""<h1>Your cards</h1>{shown or "<p>No card is saved.</p>"}
+<a class="button" href="{back}">Go back</a>"""
+    )
+
+
+def _name(method: Json) -> str:
+    kind = method["type"]
+    return f"{method[kind].get('brand', kind)} {method[kind]['last4']}"
+
+
 def closed_page(session: Json) -> str:
     words = {
         "complete": "This page was paid already. You were not charged again.",
@@ -70,5 +88,6 @@ BUTTONS = {
     "declined": "Pay with a card that is declined",
     "3ds": "Pay with a card that asks for 3-D Secure",
     "later": "Pay with a card that is declined later on",
+    "disputed": "Pay with a card whose owner disputes it",
     "delayed": "Pay by bank debit, which takes days",
 }

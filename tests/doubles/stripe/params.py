@@ -17,6 +17,7 @@ _OF_OPTIONS = {
     "Mapping": Mapping,
 }  # what RequestOptions is written with
 _OPTIONS = frozenset(stripe.RequestOptions.__annotations__)
+MOST_METADATA, LONGEST_NAME, LONGEST_VALUE = 50, 40, 500
 _GONE = {"payment_method_types": "payment_method_types_no_longer_supported"}
 
 
@@ -116,10 +117,26 @@ def _value(given: Any, hint: Any, path: str) -> Any:
             raise invalid("Invalid array", param=path)
         return [_value(one, parts[0], f"{path}[{place}]") for place, one in enumerate(given)]
     if origin is dict:
-        return {
-            name: _value(one, parts[1], f"{path}[{name}]") for name, one in _need_dict(given, path).items()
-        }
+        return _mapping(given, parts[1], path)
     return _record(given, hint, path) if is_typeddict(hint) else _plain(given, hint, path)
+
+
+def _mapping(given: Any, hint: Any, path: str) -> Json:
+    pairs = _need_dict(given, path)
+    if path.endswith(("metadata", "metadata]")):
+        _check_metadata(pairs, path)
+    return {name: _value(one, hint, f"{path}[{name}]") for name, one in pairs.items()}
+
+
+def _check_metadata(given: Json, path: str) -> None:
+    if len(given) > MOST_METADATA:
+        raise invalid(f"Metadata can have up to {MOST_METADATA} keys.", param=path)
+    for name, value in given.items():
+        if len(name) > LONGEST_NAME or len(str(value)) > LONGEST_VALUE:
+            raise invalid(
+                f"Metadata names have up to {LONGEST_NAME} characters, values up to {LONGEST_VALUE}.",
+                param=f"{path}[{name}]",
+            )
 
 
 def _first_that_fits(given: Any, hints: tuple[Any, ...], path: str) -> Any:

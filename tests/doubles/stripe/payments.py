@@ -75,6 +75,11 @@ def attach(state: State, method: Json, customer: str) -> None:
     state.emit("payment_method.attached", method)
 
 
+def detach(state: State, method: Json) -> None:
+    method["customer"] = None
+    state.emit("payment_method.detached", method)
+
+
 def make_intent(state: State, **fields: Any) -> Json:
     check_amount(fields["amount"], fields["currency"])
     intent = state.add(
@@ -259,8 +264,10 @@ def make_refund(state: State, made: Json, amount: int, **fields: Any) -> Json:
 
 
 def _is_only_asked(state: State, made: Json) -> bool:
-    """An inquiry ends where the money is given back."""
-    return any(one["charge"] == made["id"] and one["is_charge_refundable"] for one in state.all("dispute"))
+    """Stripe refunds what is only asked about; a shop that is refused is the harder case, and the default."""
+    return state.refunds_inquiries and any(
+        one["charge"] == made["id"] and one["is_charge_refundable"] for one in state.all("dispute")
+    )
 
 
 def tell_refund(state: State, refund: Json) -> None:

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from tests.doubles.stripe.params import Json, invalid, missing
+from tests.doubles.stripe.params import Json, invalid
 from tests.doubles.stripe.state import State
 
 PAGE, LONGEST_PAGE = 10, 100
@@ -29,8 +29,10 @@ def _expand(state: State, shown: Any, steps: list[str]) -> None:
         for one in shown:
             _expand(state, one, steps)
         return
-    if not isinstance(shown, dict) or steps[0] not in shown:
+    if not isinstance(shown, dict):
         return
+    if steps[0] not in shown:
+        shown[steps[0]] = _on_request(state, shown, steps[0])
     value = shown[steps[0]]
     if isinstance(value, str) and value in state.objects:
         value = shown[steps[0]] = _without_private(copy.deepcopy(state.objects[value]))
@@ -38,18 +40,41 @@ def _expand(state: State, shown: Any, steps: list[str]) -> None:
         _expand(state, value, steps[1:])
 
 
+def _on_request(state: State, shown: Json, name: str) -> Any:
+    """What is there but only sent to those who ask. Raises StripeError."""
+    held = state.objects.get(shown.get("id", ""), {}).get(f"_{name}")
+    if held is None:
+        raise invalid(f"This property cannot be expanded ({name}).", param="expand")
+    return copy.deepcopy(held)
+
+
 def listed(state: State, kind: str, params: Json, fits: Callable[[Json], bool] = lambda _one: True) -> Json:
     """Newest first, page by page."""
     created = params.get("created") or {}
     found = [one for one in state.all(kind) if fits(one) and _is_created(one, created)]
-    ids = [one["id"] for one in found]
-    if after := params.get("starting_after"):
-        found = found[ids.index(after) + 1 :] if after in ids else []
-    elif before := params.get("ending_before"):
-        found = found[: ids.index(before)] if before in ids else []
-    limit = params.get("limit", PAGE)
-    page = found[-limit:] if params.get("ending_before") else found[:limit]
+    limit = _limit(params)
+    for cursor in ("starting_after", "ending_before"):
+        if cursor in params:
+            state.get(params[cursor], kind, cursor)
+    if before := params.get("ending_before"):
+        found = found[: _place(found, before)]
+        page = found[-limit:]
+    else:
+        after = params.get("starting_after")
+        found = found[_place(found, after) + 1 :] if after else found
+        page = found[:limit]
     return {"object": "list", "url": f"/v1/{kind}s", "data": page, "has_more": len(found) > len(page)}
+
+
+def _limit(params: Json) -> int:
+    limit = int(params.get("limit", PAGE))
+    if not 1 <= limit <= LONGEST_PAGE:
+        raise invalid(f"This value must be between 1 and {LONGEST_PAGE}", param="limit")
+    return limit
+
+
+def _place(found: list[Json], cursor: str) -> int:
+    return next((place for place, one in enumerate(found) if one["id"] == cursor), len(found))
 
 
 def _is_created(one: Json, bounds: Any) -> bool:

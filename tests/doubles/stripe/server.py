@@ -6,6 +6,8 @@ import random
 import socket
 import threading
 import time
+import traceback
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
@@ -13,26 +15,35 @@ from urllib.parse import parse_qsl, urlsplit
 
 from typing_extensions import override
 
-from tests.doubles.stripe import checkout, pages
-from tests.doubles.stripe.api import answer, find
+from tests.doubles.stripe import checkout, pages, payments
 from tests.doubles.stripe.control import CONTROLS
+from tests.doubles.stripe.endpoints import answer, find
 from tests.doubles.stripe.params import Json, StripeError, check, decode
-from tests.doubles.stripe.state import State
+from tests.doubles.stripe.state import API_VERSION, State
 from tests.doubles.stripe.webhooks import Postman
 
 KEPT_S = 24 * 3600
-CARD_OF = {"good": "visa", "declined": "chargeDeclined", "later": "chargeCustomerFail"}
+LONGEST_KEY = 255
+NO_HEADERS: Mapping[str, str] = {}
+CARD_OF = {
+    "good": "visa",
+    "declined": "chargeDeclined",
+    "later": "chargeCustomerFail",
+    "disputed": "createDispute",
+}
 
 
 @dataclass
 class Trouble:
-    """Shares from 0 to 1 of POST requests. `error_after`: the work is done, the answer is a 500."""
+    """Shares from 0 to 1 of POST requests. `error_after`: the work is done, the answer is a 500.
+    `works_s`: seconds that the work itself takes, while its key is in use."""
 
     error_after: float = 0.0
     cut_before: float = 0.0
     cut_after: float = 0.0
     slow: float = 0.0
     slow_s: float = 0.2
+    works_s: float = 0.0
 
 
 @dataclass
@@ -63,7 +74,7 @@ class Stripe:
     def call(self, method: str, path: str, params: Json, key: str | None) -> tuple[int, Json]:
         """Status and body of an API call."""
         if method != "POST" or key is None:
-            return self._run(method, path, params)
+            return self._run(method, path, params, None)
         fingerprint = hashlib.sha256(json.dumps([path, params], sort_keys=True).encode()).hexdigest()
         with self.lock:
             now = self.state.now()
@@ -76,16 +87,23 @@ class Stripe:
         except StripeError as error:
             del self.keys[key]  # nothing was begun, so nothing is remembered
             return error.status, error.body
-        kept.answer = self._run(method, path, params)
+        time.sleep(self.trouble.works_s)
+        kept.answer = self._run(method, path, params, key)
         return kept.answer
 
-    def _run(self, method: str, path: str, params: Json) -> tuple[int, Json]:
+    def _run(self, method: str, path: str, params: Json, key: str | None) -> tuple[int, Json]:
         with self.lock:
             self.state.asked.append({"method": method, "path": path, "params": params})
+            self.state.request = {"id": self.state.new_id("req"), "idempotency_key": key}
             try:
                 made = 200, answer(self.state, method, path, params)
             except StripeError as error:
                 made = error.status, error.body
+            except Exception as error:  # noqa: BLE001 - whatever is wrong here, the answer is Stripe's 500
+                self.state.asked[-1]["failed"] = traceback.format_exc()
+                made = 500, {"error": {"type": "api_error", "message": f"The double failed: {error!r}"}}
+            finally:
+                self.state.request = {"id": None, "idempotency_key": None}
             if method == "POST" and self.dice.random() < self.trouble.error_after:
                 return 500, {"error": {"type": "api_error", "message": "An unknown error occurred"}}
             return made
@@ -135,6 +153,8 @@ class Handler(BaseHTTPRequestHandler):
             self._control(place.path.removeprefix("/_control/"), body)
         elif place.path.startswith("/pay/"):
             self._page(method, place.path, body)
+        elif place.path.startswith("/portal/"):
+            self._portal(place.path, body)
         elif self.stripe.is_down:
             self.close_connection = True
         else:
@@ -152,22 +172,39 @@ class Handler(BaseHTTPRequestHandler):
             message = "Invalid API Key provided: sk_test_****"
             self._answer(401, {"error": {"type": "invalid_request_error", "message": message}})
             return
-        params = decode(parse_qsl(fields, keep_blank_values=True))
-        status, made = stripe.call(method, path, params, self.headers.get("idempotency-key"))
+        key = self.headers.get("idempotency-key") or ""
+        was_answered = key in stripe.keys and stripe.keys[key].answer is not None
+        status, made = self._called(method, path, fields)
+        stripe.postman.deliver_first()
         if method == "POST" and dice.random() < trouble.cut_after:
             self.close_connection = True
             return
-        self._answer(status, made)
+        is_replay = was_answered and made is (stripe.keys[key].answer or (0, None))[1]
+        self._answer(status, made, {"idempotent-replayed": "true"} if is_replay else {})
+
+    def _called(self, method: str, path: str, fields: str) -> tuple[int, Json]:
+        key = self.headers.get("idempotency-key")
+        if key is not None and len(key) > LONGEST_KEY:
+            message = f"Idempotency keys have at most {LONGEST_KEY} characters."
+            return 400, {"error": {"type": "idempotency_error", "message": message}}
+        version = self.headers.get("stripe-version") or API_VERSION
+        if version != API_VERSION:
+            message = f"Invalid Stripe API version: {version}. The double speaks {API_VERSION}."
+            return 400, {"error": {"type": "invalid_request_error", "message": message}}
+        params = decode(parse_qsl(fields, keep_blank_values=True))
+        return self.stripe.call(method, path, params, key)
 
     def _basic(self) -> str:
         return f"Basic {self.stripe.api_key}"
 
-    def _answer(self, status: int, made: Json) -> None:
+    def _answer(self, status: int, made: Json, more: Mapping[str, str] = NO_HEADERS) -> None:
         body = json.dumps(made).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
         self.send_header("request-id", self.stripe.state.new_id("req"))
+        for name, value in more.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
@@ -176,8 +213,10 @@ class Handler(BaseHTTPRequestHandler):
             with self.stripe.lock:
                 made = CONTROLS[verb](self.stripe, json.loads(body or "{}"))
         except (KeyError, TypeError, ValueError, StripeError, checkout.PageClosed) as error:
+            self.stripe.postman.deliver_first()
             self._answer(400, {"error": f"{type(error).__name__}: {error}"})
             return
+        self.stripe.postman.deliver_first()
         self._answer(200, {"made": made})
 
     # The pay page
@@ -196,6 +235,7 @@ class Handler(BaseHTTPRequestHandler):
                 self._html(200, pages.pay_page(session))
             else:
                 self._press(session, dict(parse_qsl(body)).get("how", "good"))
+        self.stripe.postman.deliver_first()
 
     def _press(self, session: Json, how: str) -> None:
         state = self.stripe.state
@@ -206,17 +246,36 @@ class Handler(BaseHTTPRequestHandler):
         if how == "delayed":
             checkout.pay_delayed(state, session)
             is_paid = True
-        elif how in ("confirmed", "not_confirmed"):
+        elif how in ("confirmed", "not_confirmed") and "_started" in session:
             is_paid = checkout.end_authentication(state, session, ok=how == "confirmed")
         else:
-            is_paid = checkout.pay(state, session, CARD_OF[how], number=_number(session))
+            is_paid = checkout.pay(state, session, CARD_OF.get(how, "visa"), number=_number(session))
         if not is_paid:
             self._html(200, pages.pay_page(session, "Your card was declined. Try another card."))
             return
+        self._go_to(session["success_url"].replace("{CHECKOUT_SESSION_ID}", session["id"]))
+
+    def _go_to(self, url: str) -> None:
         self.send_response(303)
-        self.send_header("location", session["success_url"].replace("{CHECKOUT_SESSION_ID}", session["id"]))
+        self.send_header("location", url)
         self.send_header("content-length", "0")
         self.end_headers()
+
+    def _portal(self, path: str, body: str) -> None:
+        """Where a customer takes cards away."""
+        state = self.stripe.state
+        with self.stripe.lock:
+            visit = state.objects.get(path.split("/")[2])
+            if visit is None:
+                self._html(404, "<p>No such page.</p>")
+                return
+            cards = [one for one in state.all("payment_method") if one["customer"] == visit["customer"]]
+            gone = dict(parse_qsl(body)).get("remove")
+            for card in cards:
+                if card["id"] == gone:
+                    payments.detach(state, card)
+            left = [card for card in cards if card["id"] != gone]
+            self._html(200, pages.portal_page(visit, left))
 
     def _html(self, status: int, text: str) -> None:
         body = text.encode()

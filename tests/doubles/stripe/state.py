@@ -45,6 +45,7 @@ class State:
     url: str = ""
     refunds_wait: bool = False
     late_fees: bool = False
+    refunds_inquiries: bool = False
     asked: list[Json] = field(default_factory=list)
     request: Json = field(default_factory=lambda: {"id": None, "idempotency_key": None})
 
