@@ -183,8 +183,8 @@ def _state(stripe: "Stripe", told: Json) -> Json:
 
 def _settings(stripe: "Stripe", told: Json) -> None:
     """`down`: the API answers nobody. `refunds_wait`: refunds stay pending. `refunds_inquiries`: what is only
-    asked about can be refunded. `livemode`. `late_fees`: charges
-    are booked only by `settle_fees`."""
+    asked about can be refunded. `late_fees`: charges are booked only by `settle_fees`. `livemode`.
+    """
     stripe.is_down = told.get("down", stripe.is_down)
     for name in ("refunds_wait", "refunds_inquiries", "livemode", "late_fees"):
         setattr(stripe.state, name, told.get(name, getattr(stripe.state, name)))
