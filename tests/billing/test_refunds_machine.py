@@ -1,7 +1,7 @@
 """Whatever payers, banks, operators and Stripe do with paid money, whenever we hear of it: the books balance.
 
 After each step they are proved; once everything is heard, our account at Stripe is what Stripe says it holds.
-`REFUNDS_MACHINE_EXAMPLES` sets how many walks.
+`REFUNDS_MACHINE_EXAMPLES` and `REFUNDS_WALKS` set how many walks.
 """
 
 import os
@@ -41,7 +41,7 @@ from tests.factories.credit import assert_money_adds_up, balance, spend
 from tests.factories.money import Payer, end_lease, lease, make_payer
 from tests.factories.payments import CENT
 
-EXAMPLES = int(os.environ.get("REFUNDS_MACHINE_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("REFUNDS_MACHINE_EXAMPLES", "2"))
 STEPS = 30
 CENTS = st.integers(1, 120_00)
 PICK = st.integers(0, 10**6)
@@ -175,8 +175,10 @@ class RefundsMachine(RuleBasedStateMachine):
     def hear_everything(self) -> None:
         """What was lost comes by the list of events, from the newest back; what waited is tried again."""
         self.heard = len(self._events())
-        for events in (self._events()[::-1], self._events()):
-            self._tell(events)
+        self._tell(self._events()[::-1])
+        waiting = StripeEvent.objects.exclude(state__in=["done", "ignored"])
+        again = set(waiting.values_list("event_id", flat=True))
+        self._tell([event for event in self._events() if event["id"] in again])
         assert not StripeEvent.objects.exclude(state__in=["done", "ignored"]).exists()
         assert clearing_differs(self.stripe) == 0
         assert balance(Account.SUSPENSE) == 0
@@ -224,7 +226,7 @@ def test_whatever_happens_to_paid_money_the_books_balance() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(int(os.environ.get("REFUNDS_WALKS", "2"))))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("REFUNDS_WALKS", "1"))))
 def test_everything_mixed_evenly_balances_too(seed: int) -> None:
     """The machine above leaves kinds of steps out of each walk; here all of them meet."""
     dice, machine = random.Random(seed), RefundsMachine()
