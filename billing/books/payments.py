@@ -85,7 +85,7 @@ STRIPE_LINES = search(
     ) l
     FULL JOIN (
         SELECT coalesce(b.transaction_id, t.id) AS transaction_id, min(t.posted_at) AS posted_at,
-            sum(e.amount) AS amount
+            sum(e.amount) AS amount, bool_or(t.fact_key ~ '^(pi|dp|po|bt):') AS is_by_stripe
         FROM billing_ledgerentry e
         JOIN billing_ledgeraccount a ON a.id = e.account_id
         JOIN billing_ledgertransaction t ON t.id = e.transaction_id
@@ -94,7 +94,8 @@ STRIPE_LINES = search(
         WHERE a.code = '1010' GROUP BY 1
     ) e ON e.transaction_id = l.transaction_id
     WHERE coalesce(l.net_nano, 0) <> coalesce(e.amount, 0)
-        AND (l.transaction_id IS NOT NULL OR e.posted_at < now() - interval '2 days')
+        AND (l.transaction_id IS NOT NULL
+            OR e.is_by_stripe AND e.posted_at < now() - interval '2 days')
     """,  # noqa: S608 - a query of this module
 )
 

@@ -36,6 +36,7 @@ from billing.facts import WarningFacts
 from billing.fraud import book_warning
 from billing.models import (
     Adjustment,
+    BalanceTransaction,
     BooksReport,
     Campaign,
     CampaignKind,
@@ -93,7 +94,7 @@ OF_OPERATORS = (
     VoucherRedemption,
     VoucherSeries,
 )
-OF_CARDS = (TopUp, Dispute, FraudWarning, UnmatchedPayment, StripeEvent)
+OF_CARDS = (TopUp, Dispute, FraudWarning, UnmatchedPayment, StripeEvent, BalanceTransaction)
 OF_PROMOTIONS = (PaymentTerms, OrganizationTerms, TaxRate, Campaign, Referral, SignUp)
 PageOf = Callable[..., str]
 
@@ -291,6 +292,16 @@ def card_payments(organization: Organization, api_key: APIKey) -> None:
     book_dispute(dispute_facts(top_up, 23_80, status="warning_needs_response", moves=()))
     book_warning(WarningFacts(warning_id="issfr_1", payment_intent_id=payment, fraud_type="misc"))
     unmatched_payment()
+    BalanceTransaction.objects.create(
+        balance_transaction_id="txn_1",
+        type="charge",
+        source_id="ch_1",
+        currency="USD",
+        amount_minor=23_80,
+        fee_minor=99,
+        net_minor=22_81,
+        happened_at=timezone.now(),
+    )
     StripeEvent.objects.create(
         event_id="evt_1", type="charge.succeeded", livemode=False, payload={}, happened_at=timezone.now()
     )

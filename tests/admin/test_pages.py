@@ -78,6 +78,6 @@ def test_lists_can_be_narrowed_to_an_organization(admin: Client, usage: UsageRec
 def test_the_overview_shows_money_and_the_latest_events(admin: Client, rows: dict[type[Any], Any]) -> None:
     response = admin.get(reverse("admin:index"))
     cards = {str(name): str(value) for name, value in response.context["cards"]}
-    assert "$25.00" in cards["Credit in wallets"]
+    assert "$45.00" in cards["Credit in wallets"]
     assert "$0.0004525" in cards["Charged, 24 h"]
     assert b"wallet.credit_granted" in response.content
