@@ -48,7 +48,7 @@ def broken() -> set[str]:
     ("damage", "rule"),
     [
         ("UPDATE billing_refund SET amount_nano = amount_nano + 1", "refunds"),
-        ("UPDATE billing_refund SET state = 'succeeded'", "refunds"),
+        ("UPDATE billing_refund SET state = 'succeeded', paid_at = now()", "refunds"),
         ("DELETE FROM billing_refund", "refunds"),
         ("UPDATE billing_adjustment SET amount_nano = amount_nano + 1", "adjustments"),
         ("UPDATE billing_adjustment SET kind = 'goodwill'", "adjustments"),
