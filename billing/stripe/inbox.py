@@ -157,7 +157,7 @@ def _process_alone(event_id: int) -> None:
 def _ended_at_once(event: Mapping[str, Any]) -> dict[str, Any]:
     """What needs no look: events of the other mode, and of types that nothing is done for."""
     if bool(event["livemode"]) == is_test_mode():
-        outcome: Outcome = Refused("of the other mode, live or test, than our key")
+        outcome: Refused | Ignored = Refused("of the other mode, live or test, than our key")
     elif event["type"] not in HANDLERS:
         outcome = Ignored("nothing is to be done for this type")
     else:

@@ -215,7 +215,8 @@ class TestCampaigns:
     def test_what_makes_no_campaign_is_refused(
         self, admin: Client, typed: dict[str, str], words: str
     ) -> None:
-        assert words in page(self.add(admin, **typed))
+        values: dict[str, Any] = typed
+        assert words in page(self.add(admin, **values))
         assert not Campaign.objects.exists()
 
 
