@@ -32,11 +32,6 @@ def remote_parts(chat: ChatRequest, traits: ModelTraits) -> tuple[RemotePart, ..
     return tuple(found.values())
 
 
-def media_to_inline(chat: ChatRequest, traits: ModelTraits) -> tuple[str, ...]:
-    """The addresses of `remote_parts`."""
-    return tuple(part.url for part in remote_parts(chat, traits))
-
-
 def inline_media(chat: ChatRequest, fetched: Mapping[str, str]) -> ChatRequest:
     """The same request with data URLs in the place of addresses; `chat` stays as it is."""
     messages = [_inline_message(message, fetched) for message in chat.body["messages"]]

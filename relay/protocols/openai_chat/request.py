@@ -1,7 +1,7 @@
 """From a customer's bytes to a checked request, and from that to a vendor's bytes."""
 
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
@@ -9,8 +9,6 @@ from relay.contracts import NO_ATTACHMENTS, Attachments, ChatRequest
 from relay.errors import InvalidRequest
 from relay.protocols.openai_chat.checks import Violation
 from relay.protocols.openai_chat.validation import FORWARDED, validate_body
-
-LimitField = Literal["max_tokens", "max_completion_tokens"]
 
 _MEANINGLESS_WITHOUT_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 _SET_BY_US = frozenset({"model", "max_tokens", "max_completion_tokens", "stream_options"})
@@ -118,27 +116,6 @@ def prompt_token_bound(request: ChatRequest, *, image_tokens: int = 3_000) -> in
 def _audio_tokens(attachments: Attachments) -> int:
     audio_bytes = attachments.audio_size * 3 // 4
     return attachments.audio_parts * _TOKENS_PER_AUDIO_PART + audio_bytes // _AUDIO_BYTES_PER_TOKEN
-
-
-def upstream_body(
-    request: ChatRequest,
-    *,
-    upstream_model: str,
-    limit_field: LimitField,
-    limit: int | None,
-    drop: Collection[str] = (),
-) -> bytes:
-    """The request as an OpenAI-compatible vendor gets it, of which nothing more is known.
-
-    `limit` None sends no limit. `drop` names fields this vendor or model refuses.
-    Raises InvalidRequest for a body that can be read but not written again.
-    """
-    outgoing = forwarded_fields(request)
-    outgoing["model"] = upstream_model
-    if limit is not None:
-        outgoing[limit_field] = limit
-    _discard(outgoing, drop)
-    return write_body(outgoing)
 
 
 def forwarded_fields(request: ChatRequest) -> dict[str, Any]:

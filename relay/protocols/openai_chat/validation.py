@@ -114,7 +114,7 @@ _OPENAI: Mapping[str, Check] = {
 }
 
 # What a customer calls its own users. It goes on as it is; whatever shall happen to it on the way
-# (hashing, a prefix) belongs into `request.upstream_body`.
+# (hashing, a prefix) is the vendor's adapter's to do.
 _END_USER: Mapping[str, Check] = {
     "user": string,
     "safety_identifier": limited_string(longest=128),

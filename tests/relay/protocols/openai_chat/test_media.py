@@ -4,7 +4,7 @@ import orjson
 
 from relay.capabilities import ModelTraits
 from relay.contracts import ChatRequest
-from relay.protocols.openai_chat.media import RemotePart, inline_media, media_to_inline, remote_parts
+from relay.protocols.openai_chat.media import RemotePart, inline_media, remote_parts
 from relay.protocols.openai_chat.request import parse_request, prompt_token_bound
 
 DATA = "data:image/png;base64,iVBORw0KGgo="
@@ -19,20 +19,24 @@ def chat(*urls: str) -> ChatRequest:
     return parse_request(orjson.dumps({"model": "m", "messages": messages}))
 
 
+def wanted(request: ChatRequest, traits: ModelTraits) -> tuple[str, ...]:
+    return tuple(part.url for part in remote_parts(request, traits))
+
+
 def test_what_a_vendor_fetches_itself_is_left_to_it() -> None:
     request = chat("https://a.example/1.png", "http://a.example/2.png", DATA)
-    assert media_to_inline(request, ModelTraits()) == ()
-    assert media_to_inline(request, ModelTraits(image_url_schemes=("https",))) == ("http://a.example/2.png",)
-    assert len(media_to_inline(request, ModelTraits(image_url_schemes=()))) == 2
+    assert wanted(request, ModelTraits()) == ()
+    assert wanted(request, ModelTraits(image_url_schemes=("https",))) == ("http://a.example/2.png",)
+    assert len(wanted(request, ModelTraits(image_url_schemes=()))) == 2
 
 
 def test_each_address_is_named_once() -> None:
     request = chat("http://a.example/1.png", "http://a.example/1.png")
-    assert media_to_inline(request, ModelTraits(image_url_schemes=())) == ("http://a.example/1.png",)
+    assert wanted(request, ModelTraits(image_url_schemes=())) == ("http://a.example/1.png",)
 
 
 def test_nothing_is_fetched_for_a_model_that_cannot_see() -> None:
-    assert media_to_inline(chat("http://a.example/1.png"), ModelTraits(vision=False)) == ()
+    assert wanted(chat("http://a.example/1.png"), ModelTraits(vision=False)) == ()
 
 
 def test_the_request_itself_stays_as_it_is() -> None:
@@ -44,7 +48,7 @@ def test_the_request_itself_stays_as_it_is() -> None:
         "image_url": {"url": DATA, "detail": "low"},
     }
     assert orjson.dumps(request.body) == before
-    assert media_to_inline(inlined, ModelTraits(image_url_schemes=())) == ()
+    assert wanted(inlined, ModelTraits(image_url_schemes=())) == ()
 
 
 def file_chat(data: str) -> ChatRequest:

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from relay.contracts import Attachments, ChatRequest
 from relay.errors import InvalidRequest
-from relay.protocols.openai_chat.request import parse_request, prompt_token_bound, upstream_body
+from relay.protocols.openai_chat.request import (
+    forwarded_fields,
+    parse_request,
+    prompt_token_bound,
+    write_body,
+)
 
 HELLO = [{"role": "user", "content": "hi"}]
 
@@ -18,10 +23,8 @@ def request(messages: Any = HELLO, **fields: Any) -> ChatRequest:
     return parse_request(orjson.dumps({"model": "gpt-4o", "messages": messages, **fields}))
 
 
-def sent(parsed: ChatRequest, **options: Any) -> dict[str, Any]:
-    options = {"upstream_model": "gpt-4o-2024-08-06", "limit_field": "max_tokens", **options}
-    body = upstream_body(parsed, **{"limit": 100, **options})
-    return dict(orjson.loads(body))
+def sent(parsed: ChatRequest) -> dict[str, Any]:
+    return dict(orjson.loads(write_body(forwarded_fields(parsed))))
 
 
 def test_a_request_says_what_the_relay_must_know() -> None:
@@ -92,19 +95,9 @@ def test_a_file_counts_a_token_for_every_byte() -> None:
     assert 9_000 < prompt_token_bound(parsed) < 15_000
 
 
-def test_the_vendor_gets_its_own_model_and_one_limit() -> None:
-    body = sent(request(max_tokens=5, temperature=0.5), limit_field="max_completion_tokens", limit=4)
-    assert body == {
-        "model": "gpt-4o-2024-08-06",
-        "messages": HELLO,
-        "temperature": 0.5,
-        "max_completion_tokens": 4,
-    }
-
-
-def test_no_limit_removes_both_fields() -> None:
-    body = sent(request(max_tokens=5, max_completion_tokens=5), limit=None)
-    assert body.keys() == {"model", "messages"}
+def test_model_and_limits_are_left_to_who_sends_it() -> None:
+    body = sent(request(max_tokens=5, max_completion_tokens=5, temperature=0.5))
+    assert body == {"messages": HELLO, "temperature": 0.5}
 
 
 @pytest.mark.parametrize("asked", [None, {"include_usage": False, "include_obfuscation": True}])
@@ -127,7 +120,7 @@ def test_what_is_unknown_or_ours_is_not_forwarded() -> None:
         "service_tier": "auto",
         "enable_search": False,
     }
-    assert sent(request(**kept_back)).keys() == {"model", "messages", "max_tokens"}
+    assert sent(request(**kept_back)).keys() == {"messages"}
 
 
 def test_vendor_extras_and_the_end_user_are_forwarded() -> None:
@@ -137,19 +130,14 @@ def test_vendor_extras_and_the_end_user_are_forwarded() -> None:
 
 
 def test_nulls_are_left_out() -> None:
-    assert sent(request(temperature=None, tools=None)).keys() == {"model", "messages", "max_tokens"}
+    assert sent(request(temperature=None, tools=None)).keys() == {"messages"}
 
 
 def test_settings_for_tools_go_only_with_tools() -> None:
     settings = {"tool_choice": "auto", "parallel_tool_calls": True}
-    assert sent(request(tools=[], **settings)).keys() == {"model", "messages", "max_tokens"}
+    assert sent(request(tools=[], **settings)).keys() == {"messages"}
     tool = {"type": "function", "function": {"name": "f"}}
     assert sent(request(tools=[tool], **settings))["tool_choice"] == "auto"
-
-
-def test_a_vendor_that_refuses_a_field_does_not_get_it() -> None:
-    body = sent(request(stream=True, seed=1), drop=["stream_options", "seed"])
-    assert body.keys() == {"model", "messages", "max_tokens", "stream"}
 
 
 def test_messages_and_schemas_arrive_as_they_were_written() -> None:
@@ -169,20 +157,19 @@ def test_messages_and_schemas_arrive_as_they_were_written() -> None:
     assert body["tools"] == tools
 
 
-def test_a_key_given_twice_reaches_the_vendor_once() -> None:
+def test_a_key_given_twice_reaches_no_vendor_twice() -> None:
     twice = b'{"max_tokens":90000,"model":"dear","model":"m","max_tokens":5,'
     parsed = parse_request(twice + b'"messages":[{"role":"user","content":"hi"}]}')
-    body = upstream_body(parsed, upstream_model="m", limit_field="max_tokens", limit=5)
-    assert body.count(b'"max_tokens"') == 1
-    assert body.count(b'"model"') == 1
+    body = write_body(forwarded_fields(parsed))
+    assert b"max_tokens" not in body
+    assert b'"model"' not in body
 
 
 def test_the_same_request_can_be_sent_to_two_vendors() -> None:
-    parsed = request(max_tokens=5, stream=True)
-    first = sent(parsed, limit_field="max_completion_tokens", drop=["stream_options"])
-    second = sent(parsed, upstream_model="other")
-    assert "stream_options" not in first
-    assert (second["model"], second["max_tokens"]) == ("other", 100)
+    parsed = request(temperature=0.5)
+    first, second = forwarded_fields(parsed), forwarded_fields(parsed)
+    first.clear()
+    assert second == {"messages": HELLO, "temperature": 0.5}
 
 
 def test_what_is_too_deep_to_be_written_is_the_clients_mistake() -> None:

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from relay.errors import InvalidRequest
-from relay.protocols.openai_chat.media import media_to_inline
+from relay.protocols.openai_chat.media import remote_parts
 from relay.protocols.openai_chat.request import parse_request
 from relay.vendors.anthropic import DEFAULT_TRAITS
 from relay.vendors.anthropic.messages import read_conversation
@@ -283,7 +283,7 @@ def test_https_images_are_fetched_by_the_vendor() -> None:
 def test_http_images_must_be_put_in_before() -> None:
     url = "http://169.254.169.254/x.png"
     chat = parse_request(orjson.dumps({"model": "m", "messages": [user(image(url))]}))
-    assert media_to_inline(chat, TRAITS[SONNET_4_5]) == (url,)
+    assert [part.url for part in remote_parts(chat, TRAITS[SONNET_4_5])] == [url]
     error = refused(image(url))
     assert (error.param, error.wire_code) == ("messages[0].content[0].image_url.url", "invalid_image_url")
 

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from relay.errors import InvalidRequest
-from relay.protocols.openai_chat.media import media_to_inline
+from relay.protocols.openai_chat.media import remote_parts
 from relay.protocols.openai_chat.request import parse_request
 from relay.vendors.gemini import DEFAULT_TRAITS, build_request, headers
 from tests.relay.vendors.gemini.families import (
@@ -384,4 +384,5 @@ def test_what_must_be_fetched_and_put_in_is_told() -> None:
         {"type": "file", "file": {"file_data": "https://a.example/x.pdf"}},
     ]
     chat = parse_request(orjson.dumps({"model": "m", "messages": [{"role": "user", "content": parts}]}))
-    assert media_to_inline(chat, DEFAULT_TRAITS) == ("https://a.example/x.png", "https://a.example/x.pdf")
+    wanted = [part.url for part in remote_parts(chat, DEFAULT_TRAITS)]
+    assert wanted == ["https://a.example/x.png", "https://a.example/x.pdf"]
