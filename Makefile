@@ -7,6 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 MESSAGES := $(wildcard platform/locale/*/LC_MESSAGES/*.po)
 # Tests of whole installations, which want the machine for themselves; the others run two at a time.
 WHOLE := tests/browser tests/chaos tests/conformance tests/crash tests/flows
+PARTS := $(filter-out $(WHOLE),$(patsubst %/,%,$(wildcard tests/*/))) $(wildcard tests/test_*.py)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/platform
 
 .PHONY: help run install test check bench chaos conformance lock messages clean
@@ -23,7 +24,7 @@ test: install ## every check and every test
 	@$(MAKE) --no-print-directory check
 	@sh tests/install_browser.sh
 	@sh tests/install_node_sdk.sh
-	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile $(filter-out $(WHOLE),$(wildcard tests/*))
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile $(PARTS)
 	@$(BIN)/python -m pytest -q $(WHOLE)
 
 check: install ## style, types, layers, migrations, templates, translations, sizes
