@@ -10,7 +10,7 @@ WHOLE := tests/browser tests/chaos tests/conformance tests/crash tests/flows
 PARTS := $(filter-out $(WHOLE),$(patsubst %/,%,$(wildcard tests/*/))) $(wildcard tests/test_*.py)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/platform
 
-.PHONY: help run install test check bench chaos conformance lock messages clean
+.PHONY: help run install test check bench chaos conformance fuzz lock messages clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ bench: install ## what a request and a chunk cost, as one table
 
 chaos: install ## an hour of kills under load, then the audit; SECONDS=600 for less
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),3600) --seed $(or $(SEED),1)
+
+fuzz: install ## a hundred thousand mutated requests, and as many streams
+	@FUZZ_ROUNDS=12500 $(BIN)/python -m pytest -q tests/relay/vendors -k test_fuzz --timeout 3600
 
 conformance: install ## asks every vendor's double for everything, writes platform/docs/conformance.md
 	@$(BIN)/python -m tests.conformance

@@ -22,6 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
 from tests.bench.kernel import memory_mb  # noqa: E402 - the path comes first
 from tests.bench.nginx import nginx_before  # noqa: E402
 from tests.bench.report import Way, print_table  # noqa: E402
+from tests.bench.translation import print_translation  # noqa: E402
 from tests.installation import Customer, Installation  # noqa: E402
 
 ROUNDS = 2
@@ -128,6 +129,7 @@ def main() -> int:
                 way.peak_mb = memory_mb(way.between, "VmHWM")
         proof = verify(installation, customer, ways)
     print_table(ways, bench.yardstick_ms)
+    print_translation()
     print(proof)
     if nginx is None:
         print("nginx is not installed, so there is nothing to compare with (Debian: apt-get install nginx).")

@@ -1,5 +1,6 @@
 """Nonsense from customers and from the vendor: nothing but RelayError comes of it, and every call ends."""
 
+import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +27,8 @@ from tests.doubles.anthropic_rules import check_request
 from tests.relay.vendors.anthropic.families import HELLO, PDF, PNG, TRAITS, calls, result, tool
 from tests.relay.vendors.anthropic.transcripts import ALL, FRAME, OVERLOADED
 
-ROUNDS = 4_000
+# `make fuzz` walks many more.
+ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "1500"))
 FRAMES: list[AnswerFrame] = [
     FRAME,
     replace(FRAME, json_tool="json_response"),

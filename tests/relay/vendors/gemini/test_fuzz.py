@@ -1,5 +1,6 @@
 """Nonsense from customers and from the vendor: nothing but RelayError comes of it, and every call ends."""
 
+import os
 import random
 from dataclasses import replace
 from typing import Any
@@ -28,7 +29,8 @@ from tests.doubles.gemini_schemas import check_schema
 from tests.relay.vendors.gemini.families import HELLO, PDF, PNG, TRAITS, WAV, calls, result, tool
 from tests.relay.vendors.gemini.transcripts import ALL, FRAME, OVERLOADED, as_array
 
-ROUNDS = 4_000
+# `make fuzz` walks many more.
+ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "1500"))
 FRAMES: list[AnswerFrame] = [FRAME, replace(FRAME, json_text=True), replace(FRAME, function_form=True)]
 VALUES: list[Any] = [
     None, True, -1, 0, 1.5, 1 << 62, "", "x", " ", "🚃", [], {}, [None], {"text": None}, {"text": "{"},
