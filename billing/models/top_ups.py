@@ -5,6 +5,7 @@ from datetime import datetime
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.models import Organization, User
 from billing.contracts import CURRENCY
@@ -67,7 +68,7 @@ class TopUpState(models.TextChoices):
     OPEN = "open", _("Waiting for payment")
     PROCESSING = "processing", _("Processing")
     ACTION_REQUIRED = "action_required", _("Your bank asks you to confirm")
-    PAID = "paid", _("Paid")
+    PAID = "paid", pgettext_lazy("payment", "Paid")
     FAILED = "failed", _("Failed")
     EXPIRED = "expired", _("Expired")
 
