@@ -17,6 +17,7 @@ from relay.vendors.anthropic.messages import Conversation, read_conversation
 from relay.vendors.anthropic.schema import answer_schema, is_open, tool_schema
 from relay.vendors.anthropic.thinking import Thinking, Thoughts, plan_thinking
 from relay.vendors.anthropic.tools import Toolbox, read_tools
+from relay.vendors.shared.image_detail import IMAGE_DETAIL, asks_for_detail
 from relay.vendors.shared.tool_names import ToolNames
 
 PATH = "/v1/messages"
@@ -226,6 +227,8 @@ class _Build:
             self._out["service_tier"] = _SERVICE_TIERS[body["service_tier"]]
         if any(message.get("name") and message["role"] in _SPEAKERS for message in body["messages"]):
             self._dropped.append("messages[].name")
+        if asks_for_detail(body["messages"]):
+            self._dropped.append(IMAGE_DETAIL)
         self._dropped += [
             name
             for name, neutral in _BEST_EFFORT.items()

@@ -19,6 +19,7 @@ from relay.vendors.gemini.schema import openapi_schema, standard_schema
 from relay.vendors.gemini.signatures import Signatures
 from relay.vendors.gemini.thinking import plan_thinking
 from relay.vendors.gemini.tools import Toolbox, read_tools
+from relay.vendors.shared.image_detail import IMAGE_DETAIL, asks_for_detail
 from relay.vendors.shared.tool_names import ToolNames
 
 _JSON_ONLY = "Answer with one JSON object and nothing else: no prose before or after it, no code fences."
@@ -240,6 +241,8 @@ def _best_effort(body: Mapping[str, Any]) -> list[str]:
     dropped = [name for name, neutral in _BEST_EFFORT.items() if body.get(name) not in (None, neutral)]
     if any(message.get("name") and message["role"] in _SPEAKERS for message in body["messages"]):
         dropped.append("messages[].name")
+    if asks_for_detail(body["messages"]):
+        dropped.append(IMAGE_DETAIL)
     return dropped
 
 
