@@ -88,6 +88,9 @@ def test_two_at_once_do_not_run() -> None:
                 cursor.execute("SELECT pg_advisory_lock(hashtext('books check'))")
                 is_running.set()
                 is_over.wait(20)
+                cursor.execute(
+                    "SELECT pg_advisory_unlock(hashtext('books check'))"
+                )  # closing may take a while
         finally:
             is_running.set()
             connection.close()
