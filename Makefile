@@ -39,7 +39,8 @@ check: install ## style, types, layers, migrations, templates, translations, siz
 bench: install ## what a request and a chunk cost, as one table
 	@$(BIN)/python tests/bench/run.py
 
-chaos: install ## an hour of kills under load, then the audit; SECONDS=600 for less
+chaos: install ## a thousand unruly payments, an hour of kills under load, then the audit; SECONDS=600 for less
+	@PAYMENT_CHAOS_TOP_UPS=1000 $(BIN)/python -m pytest -q -s tests/billing/stripe/test_together.py
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),3600) --seed $(or $(SEED),1)
 
 fuzz: install ## a hundred thousand mutated requests, and as many streams
