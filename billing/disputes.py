@@ -1,7 +1,8 @@
 """Payers who ask their bank for the money back. Whatever Stripe tells, in whichever order, is booked once.
 
 Money is booked line by line as Stripe's book has it. While a dispute is open, what is left of the top-up's
-credit waits on the held account. A won one gives it back; a lost one takes it, and what was spent is owed.
+credit waits on the held account. A won one gives it back and ends what it stopped; a lost one takes it, and
+what was spent is owed.
 """
 
 from django.db import transaction
@@ -15,7 +16,7 @@ from billing.clearing import keep_line
 from billing.contracts import CURRENCY
 from billing.earnings import earned_on
 from billing.facts import DisputeFacts
-from billing.fraud import stop_spending
+from billing.fraud import let_spend_again, stop_spending
 from billing.giving_back import change_wallet
 from billing.held_credit import held_left, paid_of, return_credit
 from billing.ledger import Entry, Posting, post
@@ -24,6 +25,7 @@ from billing.lots import lock_credit, take_out
 from billing.models import (
     Dispute,
     DisputeOutcome,
+    FreezeCause,
     LedgerTransaction,
     PostingKind,
     TopUp,
@@ -69,17 +71,13 @@ def book_dispute(facts: DisputeFacts) -> Dispute | None:
     [top_up] = lock_rows(TopUp.across_all_organizations.all(), [top_up.pk])
     dispute = _row(top_up, facts)
     before = (dispute.status, dispute.outcome, dispute.withdrawn_minor)
-    was_withdrawn = dispute.withdrawn_at is not None
+    was_at_stake = _is_at_stake(dispute)
     _note(dispute, facts)
     _book_money(dispute, facts)
     _decide(dispute, top_up)
     dispute.save()
-    if dispute.withdrawn_at is not None and not was_withdrawn:
-        stop_spending(
-            top_up.organization,
-            because=f"The payment {top_up.payment_intent_id} is disputed: {dispute.reason}",
-            is_fraud=dispute.reason == "fraudulent",
-        )
+    if _is_at_stake(dispute) != was_at_stake:
+        _stop_or_go_on(dispute, top_up)
     if (dispute.status, dispute.outcome, dispute.withdrawn_minor) != before:
         _audit(dispute)
         _tell(dispute)
@@ -102,6 +100,30 @@ def hold_what_came_back(dispute: Dispute) -> int:
         _hold(dispute, top_up)
         dispute.save(update_fields=["held_nano", "from_held"])
     return dispute.held_nano - before
+
+
+def _is_at_stake(dispute: Dispute) -> bool:
+    """Money was withdrawn, and the bank has not decided for us."""
+    is_open = dispute.outcome == DisputeOutcome.OPEN and dispute.withdrawn_at is not None
+    return is_open or dispute.outcome == DisputeOutcome.LOST
+
+
+def _stop_or_go_on(dispute: Dispute, top_up: TopUp) -> None:
+    if _is_at_stake(dispute):
+        stop_spending(
+            top_up.organization,
+            cause=FreezeCause.DISPUTE,
+            subject=dispute.dispute_id,
+            because=f"The payment {top_up.payment_intent_id} is disputed: {dispute.reason}",
+            is_fraud=dispute.reason == "fraudulent",
+        )
+    else:
+        let_spend_again(
+            top_up.organization,
+            cause=FreezeCause.DISPUTE,
+            subject=dispute.dispute_id,
+            because=f"The dispute {dispute.dispute_id} is won",
+        )
 
 
 def _row(top_up: TopUp, facts: DisputeFacts) -> Dispute:

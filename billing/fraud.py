@@ -1,4 +1,4 @@
-"""Payments that were probably fraud: stop the spending first, ask afterwards."""
+"""Payments that were probably fraud: stop the spending first, ask afterwards, and let it go on in the end."""
 
 from django.db import transaction
 from django.utils import timezone
@@ -7,8 +7,18 @@ from accounts.alerts import raise_alert, resolve_alert
 from accounts.models import AlertSeverity, Organization, User
 from accounts.services import record_audit
 from billing.facts import WarningFacts
-from billing.freezing import freeze_wallet
-from billing.models import FraudWarning, RechargeRule, TopUp, TopUpState, Wallet
+from billing.freezing import freeze_wallet, lift_freeze
+from billing.models import (
+    Dispute,
+    DisputeOutcome,
+    FraudWarning,
+    FreezeCause,
+    RechargeRule,
+    TopUp,
+    TopUpState,
+    Wallet,
+    WalletStatus,
+)
 from billing.terms import terms_of
 from common.locking import lock_rows
 
@@ -39,6 +49,8 @@ def book_warning(facts: WarningFacts) -> FraudWarning | None:
     if is_new:
         warning.froze_wallet = stop_spending(
             top_up.organization,
+            cause=FreezeCause.FRAUD_WARNING,
+            subject=facts.warning_id,
             because=f"Early fraud warning for the payment {facts.payment_intent_id}: {facts.fraud_type}",
             is_fraud=True,
         )
@@ -66,15 +78,55 @@ def settle_warning(*, warning: FraudWarning, actor: User, ip: str | None = None)
     return warning
 
 
-def stop_spending(organization: Organization, *, because: str, is_fraud: bool) -> bool:
+def stop_spending(
+    organization: Organization, *, cause: FreezeCause, subject: str, because: str, is_fraud: bool
+) -> bool:
     """Under the wallet's lock. No card of theirs is charged by itself any more; where it looks like fraud and
-    the reseller's terms say so, the wallet is frozen until an operator lifts that. Returns whether it is."""
+    the reseller's terms say so, the wallet is frozen until this is over. Returns whether it is."""
     rules = RechargeRule.across_all_organizations.filter(organization=organization, is_on=True)
     rules.update(is_on=False, turned_off_because=RECHARGE_OFF)
     freezes = is_fraud and terms_of(organization).freezes_on_fraud_warning
     if freezes:
-        freeze_wallet(organization=organization, reason=because)
+        freeze_wallet(organization=organization, cause=cause, subject=subject, reason=because)
     return freezes
+
+
+def let_spend_again(organization: Organization, *, cause: FreezeCause, subject: str, because: str) -> None:
+    """Under the wallet's lock, when what stopped it has ended well and that is written down.
+
+    Only its own freeze is lifted. Auto-recharge is on again as the customer had left it, where nothing else
+    speaks against their payments.
+    """
+    wallet = lift_freeze(organization=organization, cause=cause, subject=subject, reason=because)
+    rule = RechargeRule.across_all_organizations.filter(
+        organization=organization,
+        is_on=False,
+        turned_off_because=RECHARGE_OFF,
+        card__removed_at=None,
+        card__isnull=False,
+    ).first()
+    if rule is None or wallet.status == WalletStatus.FROZEN or _is_suspected(rule):
+        return
+    rule.is_on, rule.turned_off_because = True, ""
+    rule.save(update_fields=["is_on", "turned_off_because"])
+    record_audit(
+        action="recharge.turned_on",
+        subject=rule,
+        actor=None,
+        organization=organization,
+        after={"because": because},
+    )
+
+
+def _is_suspected(rule: RechargeRule) -> bool:
+    """Whether another dispute, or a warning since the customer turned it on, may have stopped it as well."""
+    disputes = Dispute.across_all_organizations.filter(
+        organization_id=rule.organization_id, withdrawn_at__isnull=False
+    )
+    warnings = FraudWarning.across_all_organizations.filter(organization_id=rule.organization_id)
+    if rule.turned_on_at is not None:
+        warnings = warnings.filter(received_at__gte=rule.turned_on_at)
+    return disputes.exclude(outcome=DisputeOutcome.WON).exists() or warnings.exists()
 
 
 def _tell(warning: FraudWarning) -> None:

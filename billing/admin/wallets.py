@@ -28,10 +28,11 @@ from billing.admin.operating import (
     bound_form,
     links_to,
 )
-from billing.freezing import freeze_wallet, unfreeze_wallet
+from billing.freezing import freeze_wallet, freezes_of, unfreeze_wallet
 from billing.models import (
     Adjustment,
     AdjustmentKind,
+    FreezeCause,
     Grant,
     Lease,
     SettlementBatch,
@@ -100,6 +101,7 @@ class WalletAdmin(OperatingAdmin, ReadOnlyAdmin):
         "pending",
         usd_column("available", _("available")),
         "receivable",
+        "frozen_by",
         "lists",
     )
     actions_detail = ("grant_credit", "record_transfer", "take_back", "write_off", "freeze", "unfreeze")
@@ -110,11 +112,19 @@ class WalletAdmin(OperatingAdmin, ReadOnlyAdmin):
         if wallet is None:
             return self.actions_detail
         debt = () if wallet.receivable else ("write_off",)
-        return (*debt, "freeze" if wallet.status == WalletStatus.FROZEN else "unfreeze")
+        if wallet.status != WalletStatus.FROZEN:
+            return (*debt, "unfreeze")
+        is_ours = freezes_of(wallet.organization).filter(cause=FreezeCause.OPERATOR).exists()
+        return (*debt, "freeze") if is_ours else debt
 
     @admin.display(description=_("status"), ordering="status")
     def state(self, wallet: Wallet) -> SafeString:
         return badge(wallet.get_status_display(), BADGES[WalletStatus(wallet.status)])
+
+    @admin.display(description=_("frozen by"))
+    def frozen_by(self, wallet: Wallet) -> str:
+        """Each cause by itself: a dispute that is won lifts its own only."""
+        return "; ".join(str(freeze) for freeze in freezes_of(wallet.organization)) or "-"
 
     @admin.display(description=_("more"))
     def lists(self, wallet: Wallet) -> SafeString:
@@ -188,7 +198,10 @@ class WalletAdmin(OperatingAdmin, ReadOnlyAdmin):
             object_id,
             freeze_wallet,
             title=gettext("Freeze the wallet"),
-            explanation=_("Its calls are refused within a second, until an operator lifts that."),
+            explanation=_(
+                "Its calls are refused within a second, until an operator lifts that. "
+                "What a dispute froze, winning it lifts; what you freeze here, only operators do."
+            ),
         )
 
     @detail_action(_("Unfreeze"), path="unfreeze", icon="lock_open")
@@ -198,7 +211,10 @@ class WalletAdmin(OperatingAdmin, ReadOnlyAdmin):
             object_id,
             unfreeze_wallet,
             title=gettext("Unfreeze the wallet"),
-            explanation=_("A wallet that owes stays blocked until that is paid."),
+            explanation=_(
+                "Whatever froze it is lifted, disputes and warnings too. "
+                "A wallet that owes stays blocked until that is paid."
+            ),
         )
 
     def _wallet(self, request: HttpRequest, object_id: str) -> Wallet:

@@ -50,7 +50,16 @@ from billing.models.usage import (
     UsageRollup,
 )
 from billing.models.vouchers import Voucher, VoucherMiss, VoucherRedemption, VoucherSeries
-from billing.models.wallets import Grant, GrantKind, Lease, LeaseState, Wallet, WalletStatus
+from billing.models.wallets import (
+    FreezeCause,
+    Grant,
+    GrantKind,
+    Lease,
+    LeaseState,
+    Wallet,
+    WalletFreeze,
+    WalletStatus,
+)
 
 __all__ = [
     "OPERATOR_BOOKS",
@@ -72,6 +81,7 @@ __all__ = [
     "Dispute",
     "DisputeOutcome",
     "FraudWarning",
+    "FreezeCause",
     "Grant",
     "GrantKind",
     "Lease",
@@ -115,5 +125,6 @@ __all__ = [
     "VoucherRedemption",
     "VoucherSeries",
     "Wallet",
+    "WalletFreeze",
     "WalletStatus",
 ]

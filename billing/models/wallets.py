@@ -22,7 +22,7 @@ class Wallet(models.Model):
     """An organization's prepaid credit. `posted` is what it owns, `pending` what open leases hold of it.
 
     `receivable` is what it owes: usage beyond its credit. While it owes, it is blocked; credit that comes
-    in pays the debt first. Frozen is what an operator or a dispute does, and only they undo it.
+    in pays the debt first. Frozen is what a `WalletFreeze` does while one is not lifted.
     """
 
     organization = models.OneToOneField(
@@ -59,6 +59,40 @@ class Wallet(models.Model):
     @property
     def available(self) -> int:
         return self.posted - self.pending
+
+
+class FreezeCause(models.TextChoices):
+    OPERATOR = "operator", _("An operator")
+    DISPUTE = "dispute", _("A dispute")
+    FRAUD_WARNING = "fraud_warning", _("A fraud warning")
+
+
+class WalletFreeze(OrganizationOwned):
+    """Why a wallet is frozen: it stays so until every cause is lifted, and no cause lifts another's.
+
+    `subject` is what of that cause froze it (a dispute's or a warning's id at Stripe). An operator who
+    unfreezes lifts all of them.
+    """
+
+    cause = models.CharField(_("cause"), max_length=20, choices=FreezeCause.choices)
+    subject = models.CharField(_("subject"), max_length=64, blank=True)
+    reason = models.CharField(_("reason"), max_length=500)
+    frozen_at = models.DateTimeField(_("frozen"), auto_now_add=True)
+    lifted_at = models.DateTimeField(_("lifted"), null=True)
+
+    class Meta(OrganizationOwned.Meta):
+        verbose_name = _("freeze")
+        verbose_name_plural = _("freezes")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "cause", "subject"],
+                condition=models.Q(lifted_at__isnull=True),
+                name="one_freeze_for_each_cause",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_cause_display()}: {self.reason}"
 
 
 class GrantKind(models.TextChoices):

@@ -10,9 +10,11 @@ from django.utils.html import strip_tags
 from accounts.models import AuditEvent, Organization, User
 from accounts.services import create_operator, ensure_house_reseller
 from billing.adjustments import request_adjustment
+from billing.freezing import freeze_wallet
 from billing.models import (
     Adjustment,
     AdjustmentKind,
+    FreezeCause,
     LedgerAccount,
     LedgerTransaction,
     Lot,
@@ -100,6 +102,19 @@ class TestWallet:
         send(admin, of_wallet("unfreeze", organization), reason="It was not")
         assert wallet(organization).status == "active"
         assert AuditEvent.objects.get(action="wallet.frozen").actor == operator
+
+    def test_what_a_dispute_froze_an_operator_may_freeze_as_well(
+        self, admin: Client, organization: Organization
+    ) -> None:
+        freeze_wallet(
+            organization=organization, reason="dp_1 is disputed", cause=FreezeCause.DISPUTE, subject="dp_1"
+        )
+        address = reverse("admin:billing_wallet_change", args=[organization.pk])
+        assert "A dispute: dp_1 is disputed" in page(admin.get(address))
+        send(admin, of_wallet("freeze", organization), reason="We look at it")
+        text = admin.get(address).content.decode()
+        assert "An operator: We look at it" in text
+        assert of_wallet("freeze", organization) not in text
 
 
 class TestSecondOperator:

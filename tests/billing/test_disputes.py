@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,45 +12,35 @@ from accounts.models import OperatorAlert, Reseller
 from billing.card_refunds import book_refund, most_refundable, request_card_refund
 from billing.clearing import book_payout
 from billing.disputes import DisputeContradicts, book_dispute, hold_what_came_back
-from billing.facts import DisputeFacts, PayoutFacts, WarningFacts
-from billing.fraud import book_warning, settle_warning
-from billing.freezing import unfreeze_wallet
+from billing.facts import PayoutFacts
 from billing.ledger import Account
 from billing.models import (
     Dispute,
-    FraudWarning,
     LedgerTransaction,
     PaymentTerms,
     RechargeRule,
-    SavedCard,
-    TopUp,
 )
 from billing.refunds import RefundRefused
 from billing.unlocking import UnlockRefused, unlock_top_up
 from tests.factories.credit import assert_money_adds_up, balance, remaining, spend
 from tests.factories.money import Payer, end_lease, flat_price, lease, make_payer
-from tests.factories.payments import CENT, NOW, dispute_facts, line, refund_facts, top_up_paid
-
-
-def won(facts: DisputeFacts, cents: int = 100_00) -> DisputeFacts:
-    back = line(cents, at=NOW + timedelta(days=30))
-    return replace(facts, status="won", moves=[*facts.moves, back])
-
-
-def lost(facts: DisputeFacts) -> DisputeFacts:
-    return replace(facts, status="lost")
+from tests.factories.payments import (
+    CENT,
+    NOW,
+    dispute_facts,
+    line,
+    lost,
+    open_dispute,
+    recharges,
+    refund_facts,
+    top_up_paid,
+    won,
+)
 
 
 def the_dispute() -> Dispute:
     found: Dispute = Dispute.across_all_organizations.get()
     return found
-
-
-def open_dispute(payer: Payer, cents: int = 100_00, **changes: Any) -> tuple[TopUp, DisputeFacts]:
-    top_up = top_up_paid(payer, cents)
-    facts = dispute_facts(top_up, cents, **changes)
-    book_dispute(facts)
-    return top_up, facts
 
 
 @pytest.mark.django_db
@@ -141,22 +130,6 @@ class TestOpened:
         with pytest.raises(DisputeContradicts):
             book_dispute(replace(facts, payment_intent_id=other.payment_intent_id or ""))
         assert book_dispute(replace(facts, payment_intent_id="pi_other")) is None
-
-
-def recharges(payer: Payer) -> None:
-    card = SavedCard.across_all_organizations.create(
-        organization=payer.organization, payment_method_id=uuid4().hex
-    )
-    RechargeRule.across_all_organizations.create(
-        organization=payer.organization,
-        is_on=True,
-        card=card,
-        threshold_minor=5_00,
-        target_minor=20_00,
-        most_per_charge_minor=50_00,
-        most_per_day_minor=50_00,
-        most_per_month_minor=50_00,
-    )
 
 
 @pytest.mark.django_db
@@ -340,57 +313,6 @@ def sell(payer: Payer, cents: int, *, wholesale: int) -> None:
         cents * CENT,
         wholesale_nano=wholesale * CENT,
         wholesale_version_id=flat_price(wholesale * CENT, "wholesale"),
-    )
-
-
-@pytest.mark.django_db
-class TestFraudWarning:
-    def test_it_freezes_once_and_operators_may_lift_it(self) -> None:
-        payer = make_payer()
-        recharges(payer)
-        facts = warning(top_up_paid(payer))
-        book_warning(facts)
-        assert payer.wallet.status == "frozen"
-        assert not RechargeRule.across_all_organizations.get().is_on
-        assert OperatorAlert.objects.get(kind="fraud_warning").severity == "critical"
-        unfreeze_wallet(organization=payer.organization, reason="It was them")
-        book_warning(facts)
-        assert payer.wallet.status == "active"
-
-    def test_by_setting_it_only_tells(self) -> None:
-        payer = make_payer()
-        PaymentTerms.objects.create(reseller=payer.organization.reseller, freezes_on_fraud_warning=False)
-        book_warning(warning(top_up_paid(payer)))
-        assert (payer.wallet.status, FraudWarning.across_all_organizations.get().froze_wallet) == (
-            "active",
-            False,
-        )
-
-    def test_the_payment_can_be_refunded_at_once(self) -> None:
-        payer = make_payer()
-        top_up = top_up_paid(payer)
-        book_warning(warning(top_up))
-        request_card_refund(top_up=top_up, amount_nano=100_00 * CENT, reason="fraud", fact_key="f")
-        assert (payer.wallet.posted, payer.wallet.status) == (0, "frozen")
-
-    def test_seen_to_the_alert_is_resolved(self, django_user_model: Any) -> None:
-        operator = django_user_model.objects.create_user("operator@example.com")
-        made = book_warning(warning(top_up_paid(make_payer())))
-        assert made is not None
-        for _ in range(2):
-            assert settle_warning(warning=made, actor=operator).settled_at is not None
-        assert OperatorAlert.objects.get(kind="fraud_warning").resolved_at is not None
-
-    def test_an_unknown_payment_is_nobodys(self) -> None:
-        facts = WarningFacts(warning_id="issfr_1", payment_intent_id="pi_other", fraud_type="misc")
-        assert book_warning(facts) is None
-
-
-def warning(top_up: TopUp) -> WarningFacts:
-    return WarningFacts(
-        warning_id=uuid4().hex,
-        payment_intent_id=top_up.payment_intent_id or "",
-        fraud_type="made_with_stolen_card",
     )
 
 

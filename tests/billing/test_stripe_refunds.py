@@ -196,6 +196,19 @@ class TestHearing:
         assert payer.wallet.status == "frozen"
         assert FraudWarning.across_all_organizations.get().fraud_type == "made_with_stolen_card"
 
+    @pytest.mark.parametrize("seed", range(4))
+    def test_what_a_dispute_froze_is_open_once_it_is_won(self, stripe: StripeDouble, seed: int) -> None:
+        payer = make_payer()
+        top_up = paid_at(stripe, payer)
+        dispute = stripe.control("dispute", payment_intent=top_up.payment_intent_id)
+        hear(stripe, seed=seed)
+        assert payer.wallet.status == "frozen"
+        stripe.control("close_dispute", dispute=dispute["id"], won=True)
+        hear(stripe, seed=seed)
+        assert (payer.wallet.status, payer.wallet.posted) == ("active", 100_00 * CENT)
+        assert clearing_differs(stripe) == 0
+        assert_money_adds_up()
+
     def test_what_nobody_knows_waits(self, stripe: StripeDouble) -> None:
         intent = stripe.control("stray_payment", amount=10_00)
         stripe.control("refund", payment_intent=intent["id"])

@@ -1,5 +1,6 @@
 """Card payments that came in without asking Stripe, and what Stripe would say of money going out again."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -7,8 +8,9 @@ from uuid import uuid4
 from django.utils import timezone
 
 from billing.booking import book_payment
+from billing.disputes import book_dispute
 from billing.facts import DisputeFacts, RefundFacts
-from billing.models import StripeCustomer, TopUp, TopUpOrigin
+from billing.models import RechargeRule, SavedCard, StripeCustomer, TopUp, TopUpOrigin
 from billing.payment_facts import BalanceFacts, PaymentFacts
 from common.money import NANO_PER_MINOR
 from tests.factories.money import Payer
@@ -88,3 +90,35 @@ def dispute_facts(top_up: TopUp, cents: int, **changes: Any) -> DisputeFacts:
         **changes,
     }
     return DisputeFacts(**values)
+
+
+def open_dispute(payer: Payer, cents: int = 100_00, **changes: Any) -> tuple[TopUp, DisputeFacts]:
+    top_up = top_up_paid(payer, cents)
+    facts = dispute_facts(top_up, cents, **changes)
+    book_dispute(facts)
+    return top_up, facts
+
+
+def won(facts: DisputeFacts, cents: int = 100_00) -> DisputeFacts:
+    back = line(cents, at=NOW + timedelta(days=30))
+    return replace(facts, status="won", moves=[*facts.moves, back])
+
+
+def lost(facts: DisputeFacts) -> DisputeFacts:
+    return replace(facts, status="lost")
+
+
+def recharges(payer: Payer) -> None:
+    card = SavedCard.across_all_organizations.create(
+        organization=payer.organization, payment_method_id=uuid4().hex
+    )
+    RechargeRule.across_all_organizations.create(
+        organization=payer.organization,
+        is_on=True,
+        card=card,
+        threshold_minor=5_00,
+        target_minor=20_00,
+        most_per_charge_minor=50_00,
+        most_per_day_minor=50_00,
+        most_per_month_minor=50_00,
+    )
