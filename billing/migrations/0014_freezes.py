@@ -1,3 +1,5 @@
+from typing import Any
+
 import django.db.models.deletion
 import django.db.models.manager
 from django.db import migrations, models
@@ -5,7 +7,7 @@ from django.db import migrations, models
 BEFORE = "Frozen before causes were kept"
 
 
-def keep_frozen(apps, _schema_editor):
+def keep_frozen(apps: Any, _schema_editor: Any) -> None:
     """Nobody can tell any more what froze these: only an operator opens them again."""
     frozen = apps.get_model("billing", "Wallet").objects.filter(status="frozen")
     freezes = apps.get_model("billing", "WalletFreeze").across_all_organizations

@@ -59,6 +59,7 @@ class SavedCard(OrganizationOwned):
 class TopUpOrigin(models.TextChoices):
     CHECKOUT = "checkout", _("Paid by the customer")
     RECHARGE = "recharge", _("Auto-recharge")
+    CLAIM = "claim", _("Credited by an operator")
 
 
 class TopUpState(models.TextChoices):
@@ -80,6 +81,7 @@ ENDED = (TopUpState.PAID, TopUpState.FAILED, TopUpState.EXPIRED)
 class TopUp(OrganizationOwned):
     """One attempt to pay credit in, committed before Stripe is first called.
 
+    One of origin `CLAIM` is a payment that was nobody's until an operator credited it; it begins as paid.
     `amount_minor` becomes credit; tax comes on top and is known when it is paid. `attempt_key` was minted
     with the form: the same form again is the same top-up. `lot` is null while credit is held or where a debt
     took all of it. `held_until`: a large first payment becomes credit then, or when an operator says so

@@ -14,7 +14,7 @@ from billing.stripe.outcomes import Done, NotYet, Outcome, Refused
 from billing.stripe.paid import paid_top_up
 from billing.stripe.payments import payment_of_charge
 from billing.stripe.reading import balance_facts, id_of, moment_of
-from billing.unmatched_refunds import book_unmatched_dispute
+from billing.unmatched_refunds import book_unmatched_dispute, is_dispute_of_suspense
 from common.locking import RowsBusy
 
 UNKNOWN = "no top-up here was paid with it"
@@ -24,7 +24,7 @@ def on_dispute(event: StripeEvent) -> Outcome:
     """charge.dispute.created, .updated, .funds_withdrawn, .funds_reinstated, .closed"""
     facts = read_dispute(event.object_id)
     try:
-        if paid_top_up(facts.payment_intent_id) is None:
+        if is_dispute_of_suspense(facts) or paid_top_up(facts.payment_intent_id) is None:
             return Done() if book_unmatched_dispute(facts) else NotYet(UNKNOWN)
         return Done() if book_dispute(facts) is not None else NotYet(UNKNOWN)
     except DisputeContradicts as error:

@@ -28,7 +28,7 @@ from billing.stripe.client import (
 from billing.stripe.outcomes import Done, Ignored, NotYet, Outcome, Refused
 from billing.stripe.paid import paid_top_up
 from billing.stripe.reading import balance_facts, id_of, metadata_of
-from billing.unmatched_refunds import book_unmatched_refund
+from billing.unmatched_refunds import book_unmatched_refund, is_refund_of_suspense
 from common.errors import AppError
 from common.locking import RowsBusy
 from common.money import nano_to_minor
@@ -112,7 +112,7 @@ def _look_at(facts: RefundFacts) -> Outcome:
     if not facts.payment_intent_id:
         return Ignored("it is of no payment intent")
     try:
-        if paid_top_up(facts.payment_intent_id) is None:
+        if is_refund_of_suspense(facts) or paid_top_up(facts.payment_intent_id) is None:
             return _of_nobody(facts)
         refund = book_refund(facts)
     except FactsContradict as error:
