@@ -91,13 +91,16 @@ class Adapter(Protocol):
 class OpenAIShaped:
     """OpenAI itself and everybody with the same endpoint; how they differ is data."""
 
-    remembers = False
     added_tokens = 128
 
     def __init__(self, vendor: str) -> None:
         self._vendor = vendor
         self._dialect = openai_shaped.DIALECTS[vendor]
         self.traits = self._dialect.traits
+        self.remembers = self._dialect.returns_reasoning
+        self._translator = (
+            openai_shaped.ThoughtfulStreamTranslator if self.remembers else ChatStreamTranslator
+        )
 
     def build(self, asked: Asked) -> UpstreamRequest:
         return openai_shaped.build_request(
@@ -107,6 +110,7 @@ class OpenAIShaped:
             max_output_tokens=asked.limit,
             user_id=asked.user_id,
             dialect=self._dialect,
+            memory=asked.memory,
         )
 
     def headers(self, api_key: str) -> HeaderPairs:
@@ -116,15 +120,16 @@ class OpenAIShaped:
         return openai_shaped.vendor_refusal(status, headers, body)
 
     def translate(self, payload: bytes, frame: AnswerFrame) -> ChatAnswer:
-        return translate_response(
+        answer = translate_response(
             payload,
             completion_id=frame.completion_id,
             created=frame.created,
             model_fallback=frame.model_fallback,
         )
+        return replace(answer, remember=openai_shaped.thoughts_of(answer)) if self.remembers else answer
 
     def stream(self, frame: AnswerFrame, *, include_usage: bool) -> StreamTranslator:
-        return ChatStreamTranslator(
+        return self._translator(
             completion_id=frame.completion_id,
             created=frame.created,
             include_usage=include_usage,

@@ -3,14 +3,17 @@
 from relay.vendors.openai_shaped.dialects import DIALECTS, Dialect, Headers
 from relay.vendors.openai_shaped.errors import retry_class, vendor_refusal
 from relay.vendors.openai_shaped.request import PATH, build_request
+from relay.vendors.openai_shaped.thoughts import ThoughtfulStreamTranslator, thoughts_of
 
 __all__ = [
     "DIALECTS",
     "PATH",
     "Dialect",
+    "ThoughtfulStreamTranslator",
     "build_request",
     "request_headers",
     "retry_class",
+    "thoughts_of",
     "vendor_refusal",
 ]
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from relay.vendors.openai_shaped.dialects import Dialect
+from relay.vendors.openai_shaped.thoughts import recall_thought
 
 Message = dict[str, Any]
 
@@ -15,19 +16,23 @@ _KNOWN = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "fu
 _PART_FIELDS = frozenset({"type", "text", "image_url", "input_audio", "file", "refusal"})
 _CALL_FIELDS = frozenset({"id", "type", "function", "custom"})
 _BREAKPOINTS = frozenset({"cache_control", "prompt_cache_breakpoint"})
-_LOST_THOUGHT = " "  # what a vendor accepts in the place of thoughts that the client did not keep
+_LOST_THOUGHT = " "  # what a vendor accepts in the place of thoughts that nobody kept
 _MAY_BE_NULL = "content"
 _UNDERSTOOD = frozenset({"user", "assistant", "system"})
 _UNDERSTOOD_AT_OPENAI = _UNDERSTOOD | {"developer"}
 
 
 class MessageReader:
-    """`wants_thoughts`: the model is about to think, and earlier thoughts belong beside their tool calls."""
+    """`wants_thoughts`: the model is about to think, and earlier thoughts belong beside their tool calls.
 
-    __slots__ = ("_dialect", "_wants_thoughts", "dropped_names")
+    Where the client did not keep them, they come from `memory`.
+    """
 
-    def __init__(self, dialect: Dialect, *, wants_thoughts: bool) -> None:
+    __slots__ = ("_dialect", "_memory", "_wants_thoughts", "dropped_names")
+
+    def __init__(self, dialect: Dialect, *, wants_thoughts: bool, memory: Mapping[str, Any]) -> None:
         self._dialect = dialect
+        self._memory = memory
         self._wants_thoughts = wants_thoughts
         self.dropped_names = False
 
@@ -71,7 +76,7 @@ class MessageReader:
         if calls:
             known["tool_calls"] = [_clean_call(call) for call in calls]
             if self._wants_thoughts and not known.get("reasoning_content"):
-                known["reasoning_content"] = _LOST_THOUGHT
+                known["reasoning_content"] = recall_thought(self._memory, calls) or _LOST_THOUGHT
         if message.get("refusal") and not self._dialect.refusals and not known.get("content"):
             known["content"] = message["refusal"]
 

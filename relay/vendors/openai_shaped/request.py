@@ -39,6 +39,7 @@ _NEUTRAL: Mapping[str, Any] = {
     "chat_template_kwargs": {},
 }
 _USERS = ("user", "safety_identifier")
+_NOTHING: Mapping[str, Any] = {}
 _SAMPLING: Mapping[str, tuple[str, ...]] = {
     "temp_only": ("top_p",),
     "fixed_1": ("temperature", "top_p"),
@@ -54,8 +55,12 @@ def build_request(
     max_output_tokens: int | None,
     user_id: str | None,
     dialect: Dialect,
+    memory: Mapping[str, Any] = _NOTHING,
 ) -> UpstreamRequest:
-    """`user_id` is the customer's user, hashed. Raises InvalidRequest for what this model cannot do."""
+    """`user_id` is the customer's user, hashed. `memory` holds what earlier answers gave in `remember`.
+
+    Raises InvalidRequest for what this model cannot do.
+    """
     refuse_unsupported(chat, traits, dialect)
     build = _Build(chat, traits, dialect)
     build.drop_what_is_lacking()
@@ -63,7 +68,7 @@ def build_request(
     build.fit_tools()
     build.think()
     build.fit_format()
-    build.fit_messages()
+    build.fit_messages(memory)
     build.name_user(user_id)
     build.stream_thoughts()
     outgoing = build.out
@@ -184,9 +189,9 @@ class _Build:
         else:
             del self.out["response_format"]
 
-    def fit_messages(self) -> None:
+    def fit_messages(self, memory: Mapping[str, Any]) -> None:
         wants_thoughts = self._dialect.returns_reasoning and self._thinks
-        reader = MessageReader(self._dialect, wants_thoughts=wants_thoughts)
+        reader = MessageReader(self._dialect, wants_thoughts=wants_thoughts, memory=memory)
         self.out["messages"] = reader.read(self.out["messages"])
         if reader.dropped_names:
             self.dropped.append("messages[].name")
