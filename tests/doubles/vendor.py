@@ -29,8 +29,8 @@ and `max_tokens` lower the completion (finish reason `length`).
 
 A path that begins with the name of another vendor (`/deepseek/chat/completions`, see vendor_profiles)
 is answered as that vendor would: its shapes, usage, comments, errors, and its refusal of what it does not
-take, which is not logged. There `reasoning` is a number of pieces of thought that come before the content,
-and `refusal` names one of the vendor's errors (balance, limit, context, filter, …).
+take, which is not logged but counted (`refused`). There `reasoning` is a number of pieces of thought that come
+before the content, and `refusal` names one of the vendor's errors (balance, limit, context, filter, …).
 
 The log has one JSON line for each chat request, appended with one write as soon as the kernel has
 the last byte of its answer (VendorDouble.records waits out the instant between the two):
@@ -42,7 +42,8 @@ the last byte of its answer (VendorDouble.records waits out the instant between 
     chunks_sent           content chunks given to the peer, over all choices
     ended                 complete | error (told to answer one) | cut (told to die, or the peer left)
     served                the kernel took all of a completion
-    auth_last4, request_id, request (some of its fields, those present)
+    auth_last4, request_id
+    request               some of its fields, those present, and of its messages: parts, pictures, thoughts
     started_at, ended_at  Unix seconds; started_monotonic, ended_monotonic: this machine's own
 """
 
@@ -90,7 +91,7 @@ class Double:
         self._start_counting()
 
     def _start_counting(self) -> None:
-        self._counts = dict.fromkeys(("requests", "served", "error", "cut", "chunks"), 0)
+        self._counts = dict.fromkeys(("requests", "served", "error", "cut", "chunks", "refused"), 0)
         self._cpu_start = time.process_time()
 
     def reset(self) -> None:
@@ -102,6 +103,10 @@ class Double:
     def new_id(self) -> str:
         self._number += 1
         return f"{self._prefix}{self._number:016d}"
+
+    def refuse(self) -> None:
+        """Count a request that gets no line in the log."""
+        self._counts["refused"] += 1
 
     def record(self, line: dict[str, Any]) -> None:
         """Count an ended answer and append its line: one write, so that no kill tears it."""
@@ -219,10 +224,12 @@ class Connection(asyncio.Protocol):
             profile = find_profile(request.head.path)
             refused = profile and profile.refuse(request.head, orjson.loads(request.body))
             if refused:
+                double.refuse()
                 self._send(render_answer(*refused))
                 return
             score = read_score(request.body, int(now), profile.name if profile else "")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
+            double.refuse()
             reason, body = render_error(400, message=f"The double cannot play this: {error!r}")
             self._send(render_whole(body, status=400, reason=reason))
             return

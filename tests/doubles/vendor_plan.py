@@ -34,11 +34,15 @@ LOGGED_FIELDS = (
     "safety_identifier",
     "temperature",
     "stop",
+    "reasoning_effort",
+    "thinking",
+    "enable_thinking",
 )
 # Stands for an answer's id in bytes rendered before it is known; just as long.
 PLACEHOLDER = "chatcmpl-" + "?" * 24
 UNCUT = ("events", "whole")  # the splits that never cut an id in two
 _KNOWN_BODY = 8192  # bytes
+_SHOWN_OF_PICTURE = 400  # characters of its address, or of a data URL
 _HTML = b"<html><head><title>%d</title></head><body><h1>Bad Gateway</h1></body></html>"
 
 
@@ -108,9 +112,17 @@ def _describe_request(fields: dict[str, Any], script: Script) -> dict[str, Any]:
 
 
 def _parts_of(fields: dict[str, Any]) -> dict[str, Any]:
-    """The kinds of the parts of the last message, where it has any."""
-    content = (fields.get("messages") or [{}])[-1].get("content")
-    return {"parts": [part["type"] for part in content]} if isinstance(content, list) else {}
+    """Of the last message the kinds of its parts, and pictures as far as they are told apart by it.
+
+    Of messages with tool calls what was thought beside them, or null.
+    """
+    messages = fields.get("messages") or [{}]
+    content = messages[-1].get("content")
+    parts = content if isinstance(content, list) else []
+    pictures = [part["image_url"]["url"][:_SHOWN_OF_PICTURE] for part in parts if "image_url" in part]
+    thoughts = [each.get("reasoning_content") for each in messages if each.get("tool_calls")]
+    described = {"parts": [part["type"] for part in parts], "pictures": pictures, "thoughts": thoughts}
+    return {name: value for name, value in described.items() if value}
 
 
 def plan_answer(script: Script, *, answer_id: str, created: int) -> Plan:
