@@ -10,6 +10,7 @@ from billing.ledger import Account, Owner, Posting, post
 from billing.ledger.chart import credit, debit
 from billing.lots import Arrival, bring_in
 from billing.models import (
+    FormerStripeCustomer,
     LedgerTransaction,
     Lot,
     LotKind,
@@ -63,17 +64,25 @@ def book_payment(facts: PaymentFacts) -> TopUp | None:
 
 def what_is_wrong(top_up: TopUp, facts: PaymentFacts) -> str:
     """Why this payment is not the one the top-up asked for; nothing where it is."""
-    known = StripeCustomer.objects.filter(organization_id=top_up.organization_id).first()
     checks = {
         "it was paid before, by another payment": top_up.state == TopUpState.PAID,
         "another payment intent belongs to it": top_up.payment_intent_id
         not in (None, facts.payment_intent_id),
         f"paid in {facts.currency}, not {top_up.currency}": facts.currency != top_up.currency,
         "paid in the other mode, live or test": facts.livemode != top_up.livemode,
-        "another customer paid": known is None or facts.customer_id != known.customer_id,
+        "another customer paid": not _is_customer(top_up.organization_id, facts.customer_id),
     }
     found = next((reason for reason, is_so in checks.items() if is_so), "")
     return found or _wrong_amount(top_up, facts)
+
+
+def _is_customer(organization_id: int, customer_id: str | None) -> bool:
+    """Also one that has been replaced since: its page was still open."""
+    whose = {"organization_id": organization_id, "customer_id": customer_id}
+    return customer_id is not None and (
+        StripeCustomer.objects.filter(**whose).exists()
+        or FormerStripeCustomer.objects.filter(**whose).exists()
+    )
 
 
 def _wrong_amount(top_up: TopUp, facts: PaymentFacts) -> str:

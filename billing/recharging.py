@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.alerts import raise_alert
-from accounts.models import Membership, Organization, Role, User
+from accounts.models import AlertSeverity, Membership, Organization, Role, User
 from accounts.services import record_audit
 from billing.models import (
     Dispute,
@@ -34,8 +34,15 @@ from billing.models import (
     WalletStatus,
 )
 from billing.stripe.charging import CardCharge, cancel_charge, charge_card, find_charge, forget_card
-from billing.stripe.client import CardDeclined, StripeRefused, StripeUnknown, is_test_mode, payments_are_on
-from billing.stripe.customers import customer_of
+from billing.stripe.client import (
+    CardDeclined,
+    StripeMissing,
+    StripeRefused,
+    StripeUnknown,
+    is_test_mode,
+    payments_are_on,
+)
+from billing.stripe.customers import CUSTOMER_GONE, customer_of, replace_customer
 from billing.terms import NANO_PER_CENT, minor_money, tax_for, terms_of
 from billing.top_ups import close_payment_page, reconcile_top_up
 from common.errors import AppError
@@ -175,9 +182,14 @@ def charge(top_up: TopUp) -> TopUp:
         return known
     if known.payment_intent_id is None:
         _ask_for_money(known)
-    row = reconcile_top_up(known.pk)
-    _conclude(row)
-    return row
+    try:
+        row = reconcile_top_up(known.pk)
+    except StripeMissing:
+        _lose_sight(known)
+    else:
+        _conclude(row)
+    known.refresh_from_db()
+    return known
 
 
 def _ask_for_money(top_up: TopUp) -> None:
@@ -189,7 +201,7 @@ def _ask_for_money(top_up: TopUp) -> None:
         _note_decline(top_up, error)
         return
     except StripeRefused as error:
-        _fail(top_up, error.stripe_code or error.code)
+        _fail(top_up, _why_refused(top_up, customer_id, error))
         return
     if intent is None:
         _fail(top_up, "unknown_outcome")
@@ -231,6 +243,26 @@ def _note_decline(top_up: TopUp, error: CardDeclined) -> None:
     _fail(top_up, error.decline_code or error.stripe_code, payment_intent_id=error.payment_intent_id)
 
 
+def _why_refused(top_up: TopUp, customer_id: str, error: StripeRefused) -> str:
+    """A card whose customer is gone is charged no more: replacing the customer turns the rule off."""
+    if isinstance(error, StripeMissing) and replace_customer(top_up.organization, customer_id) is not None:
+        return CUSTOMER_GONE
+    return error.stripe_code or error.code
+
+
+def _lose_sight(top_up: TopUp) -> None:
+    """Stripe knows nothing of a charge that it made for us: only the account it was made at can tell."""
+    _fail(top_up, "missing_at_stripe")
+    intent = TopUp.across_all_organizations.values_list("payment_intent_id", flat=True).get(pk=top_up.pk)
+    raise_alert(
+        kind="recharge_missing_at_stripe",
+        subject=str(top_up.pk),
+        message=f"Stripe does not know {intent}, a charge of {top_up.organization}. If our account is "
+        "another one now, look at the old one: if it was paid there, refund it there or record a transfer.",
+        severity=AlertSeverity.CRITICAL,
+    )
+
+
 def _conclude(row: TopUp) -> None:
     """What Stripe tells of an attempt that is not paid, when nobody declined it to our face."""
     if row.state == TopUpState.ACTION_REQUIRED and row.payment_intent_id:
@@ -256,7 +288,7 @@ def _fail(top_up: TopUp, reason: str, *, payment_intent_id: str | None = None) -
     rule.failures += 1
     rule.retry_at = timezone.now() + WAITS[min(rule.failures, MOST_FAILURES) - 1]
     rule.save(update_fields=["failures", "retry_at"])
-    if reason == NEEDS_OWNER or rule.failures >= MOST_FAILURES:
+    if rule.is_on and (reason == NEEDS_OWNER or rule.failures >= MOST_FAILURES):
         _turn_off(rule, reason if reason == NEEDS_OWNER else "three_failures")
     _tell_once(rule, reason)
 
@@ -380,6 +412,8 @@ def _mail(rule: RechargeRule, reason: str) -> None:
         text = _(
             "Your bank wants you to confirm the payment yourself, so auto-recharge is off. Pay once here:"
         )
+    elif reason == CUSTOMER_GONE:
+        text = _("The saved card is not there any more, so auto-recharge is off. Pay once and save a card:")
     elif rule.is_on:
         text = _("The saved card could not be charged; we try again later. To pay another way:")
     else:

@@ -27,9 +27,9 @@ from billing.stripe.client import (
     is_test_mode,
     payments_are_on,
 )
-from billing.stripe.customers import customer_of
+from billing.stripe.customers import customer_of, replace_customer
 from billing.stripe.payments import read_payment
-from billing.stripe.tax_rates import tax_rate_of
+from billing.stripe.tax_rates import forget_missing_rate, tax_rate_of
 from billing.terms import TopUpRefused, check_top_up, is_first_top_up, tax_for, terms_of
 from billing.unlocking import unlock_held_top_ups, unlock_top_up
 from common.errors import AppError
@@ -125,7 +125,7 @@ def payment_page(top_up: TopUp) -> str:
     if not top_up.session_url:
         customer_id = customer_of(top_up.organization)
         top_up = _promise_page(top_up)
-        top_up = _note_session(top_up, _open(top_up, customer_id))
+        top_up = _note_session(top_up, _open_where_we_are(top_up, customer_id))
         _check_open(top_up)
     return top_up.session_url
 
@@ -190,21 +190,34 @@ def _promise_page(top_up: TopUp) -> TopUp:
     return _read(top_up.pk)
 
 
-def _open(top_up: TopUp, customer_id: str) -> SessionFacts:
+def _open_where_we_are(top_up: TopUp, customer_id: str) -> SessionFacts:
+    """What Stripe does not know any more, for our account there is another one, is made again: once."""
+    try:
+        return _open(top_up, customer_id)
+    except StripeMissing:
+        successor = replace_customer(top_up.organization, customer_id)
+        rate_id = tax_for(top_up.organization, top_up.amount_minor).stripe_rate_id
+        if not (rate_id and forget_missing_rate(rate_id)) and successor is None:
+            raise
+    return _open(top_up, successor or customer_id, first_key=2)  # Stripe may keep its refusal under the first
+
+
+def _open(top_up: TopUp, customer_id: str, *, first_key: int = 1) -> SessionFacts:
     """A page that was opened before, and we do not know of it, is found instead."""
     ends = top_up.expires_at or timezone.now()
     found = None
     if ends - timezone.now() >= LEAST_PAGE_LIVES:
-        found = _open_or_find(_order(top_up, customer_id, ends), since=top_up.created_at)
+        order = _order(top_up, customer_id, ends)
+        found = _open_or_find(order, since=top_up.created_at, first_key=first_key)
     found = found or find_session(customer_id=customer_id, top_up_id=top_up.pk, since=top_up.created_at)
     if found is None:
         raise TopUpEnded(_("This payment has ended. Start a new one."))
     return found
 
 
-def _open_or_find(order: PageOrder, *, since: datetime) -> SessionFacts | None:
+def _open_or_find(order: PageOrder, *, since: datetime, first_key: int) -> SessionFacts | None:
     """None: it was opened before in other words, in another language, say."""
-    for number in range(1, MOST_KEYS + 1):
+    for number in range(first_key, MOST_KEYS + 1):
         try:
             return open_session(order, number=number)
         except StripeKeyReused:
@@ -249,7 +262,10 @@ def _session_of(top_up: TopUp) -> SessionFacts | None:
     if top_up.expires_at is None:
         return None
     customer_id = customer_of(top_up.organization)
-    return find_session(customer_id=customer_id, top_up_id=top_up.pk, since=top_up.created_at)
+    try:
+        return find_session(customer_id=customer_id, top_up_id=top_up.pk, since=top_up.created_at)
+    except StripeMissing:
+        return None
 
 
 @transaction.atomic

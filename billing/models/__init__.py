@@ -40,7 +40,15 @@ from billing.models.terms import (
     TaxMode,
     TaxRate,
 )
-from billing.models.top_ups import RechargeRule, SavedCard, StripeCustomer, TopUp, TopUpOrigin, TopUpState
+from billing.models.top_ups import (
+    FormerStripeCustomer,
+    RechargeRule,
+    SavedCard,
+    StripeCustomer,
+    TopUp,
+    TopUpOrigin,
+    TopUpState,
+)
 from billing.models.usage import (
     ArchivedBatch,
     ArchivedUsage,
@@ -80,6 +88,7 @@ __all__ = [
     "CampaignKind",
     "Dispute",
     "DisputeOutcome",
+    "FormerStripeCustomer",
     "FraudWarning",
     "FreezeCause",
     "Grant",

@@ -36,6 +36,25 @@ class StripeCustomer(models.Model):
         return self.customer_id
 
 
+class FormerStripeCustomer(models.Model):
+    """Whom Stripe knew an organization as before it knew that customer no more.
+
+    What was begun for it may still be paid; and it is taken up again where Stripe knows it again.
+    """
+
+    organization = models.ForeignKey(Organization, models.PROTECT, verbose_name=_("organization"))
+    customer_id = models.CharField(_("Stripe customer"), max_length=64, unique=True)
+    livemode = models.BooleanField(_("live"))
+    replaced_at = models.DateTimeField(_("replaced"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("former Stripe customer")
+        verbose_name_plural = _("former Stripe customers")
+
+    def __str__(self) -> str:
+        return self.customer_id
+
+
 class SavedCard(OrganizationOwned):
     """A payment method that the customer left with Stripe for later charges. No number is ever here."""
 

@@ -1,7 +1,7 @@
 """A reseller's own tax rates as Stripe knows them; made there when first needed, and never changed."""
 
 from billing.models import TaxRate
-from billing.stripe.client import asking_stripe, stripe_client
+from billing.stripe.client import StripeMissing, asking_stripe, stripe_client
 from billing.terms import Tax
 
 MILLIONTHS_PER_PERCENT = 10_000
@@ -26,3 +26,17 @@ def tax_rate_of(reseller_id: int, tax: Tax) -> str:
         )
     TaxRate.objects.filter(pk=rate.pk).update(stripe_id=made.id)
     return made.id
+
+
+def forget_missing_rate(stripe_rate_id: str) -> bool:
+    """Whether Stripe does not know it any more: it is made again when next needed.
+
+    Raises StripeUnknown, StripeRefused.
+    """
+    try:
+        with asking_stripe():
+            stripe_client().v1.tax_rates.retrieve(stripe_rate_id)
+    except StripeMissing:
+        TaxRate.objects.filter(stripe_id=stripe_rate_id).update(stripe_id="")
+        return True
+    return False

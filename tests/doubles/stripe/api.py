@@ -23,7 +23,12 @@ def retrieve(kind: str) -> Handler:
 
 
 def lists(kind: str, *names: str) -> Handler:
-    return lambda state, params, _wanted: listed(state, kind, params, _same(params, *names))
+    def run(state: State, params: Json, _wanted: str) -> Json:
+        if "customer" in params:
+            state.get(params["customer"], "customer", "customer")
+        return listed(state, kind, params, _same(params, *names))
+
+    return run
 
 
 # Customers and their cards
@@ -42,6 +47,12 @@ def make_customer(state: State, params: Json, _wanted: str) -> Json:
         preferred_locales=[],
         tax_exempt="none",
     )
+
+
+def customer(state: State, _params: Json, wanted: str) -> Json:
+    """One that was deleted is still told of, as deleted; nothing else knows it."""
+    found = state.objects.get(wanted, {})
+    return found if found.get("deleted") else state.get(wanted, "customer")
 
 
 def change(kind: str, event: str = "") -> Handler:
@@ -146,10 +157,18 @@ def make_intent(state: State, params: Json, _wanted: str) -> Json:
             "The provided PaymentMethod cannot be used with this customer.",
             code="payment_method_unexpected_state",
         )
+    _check_tax(state, params)
     intent = payments.make_intent(state, **fields)
     if method is not None:
         intent.update(payment_method=method["id"], status="requires_confirmation")
     return _confirm(state, intent, params) if params.get("confirm") else intent
+
+
+def _check_tax(state: State, params: Json) -> None:
+    """A calculation that is named was made, and came to what is charged."""
+    named = params.get("hooks", {}).get("inputs", {}).get("tax", {}).get("calculation")
+    if named and state.get(named, "tax.calculation", "hooks")["amount_total"] != params["amount"]:
+        raise invalid("The amount differs from the total of the tax calculation.", param="hooks")
 
 
 def confirm_intent(state: State, params: Json, wanted: str) -> Json:
@@ -304,6 +323,15 @@ def make_tax_rate(state: State, params: Json, _wanted: str) -> Json:
 
 
 def calculate_tax(state: State, params: Json, _wanted: str) -> Json:
+    told = params.get("customer_details", {}).get("address")
+    if params.get("customer"):
+        told = state.get(params["customer"], "customer", "customer")["address"] or told
+    if not told:
+        raise invalid(
+            "We could not determine the customer's tax location.",
+            code="customer_tax_location_invalid",
+            param="customer",
+        )
     amount = sum(int(line["amount"]) for line in params["line_items"])
     tax = (amount * checkout.STRIPE_TAX_PERCENT + 50) // 100
     return state.add("taxcalc", amount_total=amount + tax, tax_amount_exclusive=tax, tax_amount_inclusive=0,

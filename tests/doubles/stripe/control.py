@@ -105,6 +105,15 @@ def _save_card(stripe: "Stripe", told: Json) -> Json:
     return method
 
 
+def _delete_customer(stripe: "Stripe", told: Json) -> None:
+    """Its cards are gone with it."""
+    state = stripe.state
+    gone = state.get(told["customer"], "customer")
+    for method in [one for one in state.all("payment_method") if one["customer"] == gone["id"]]:
+        payments.detach(state, method)
+    state.objects[gone["id"]] = {"id": gone["id"], "object": "customer", "deleted": True}
+
+
 def _pay_out(stripe: "Stripe", told: Json) -> Json:
     return payments.pay_out(stripe.state, told["amount"])
 
@@ -224,6 +233,7 @@ CONTROLS: Mapping[str, Control] = {
     "warn": _warn,
     "card": _card,
     "save_card": _save_card,
+    "delete_customer": _delete_customer,
     "pay_out": _pay_out,
     "fail_payout": _fail_payout,
     "reconcile_payout": _reconcile_payout,

@@ -10,12 +10,11 @@
 
 What a person, a bank or time does is `control(verb, …)`; the verbs are in `control.py`:
 pay, authenticate, pay_delayed, settle_delayed, expire (of a session); refund, end_refund, dispute, withdraw,
-close_dispute, warn (of a charge); card, change_card, save_card; pay_out, fail_payout, reconcile_payout;
-stray_payment, settle_fees, warp, redeliver, deliver (a forged event), settings, state, trouble, webhooks.
- Requests are checked
-by the SDK's own types, keys make calls happen once, and every answer parses through the SDK. `trouble` makes
-the API unreliable, `webhooks` the deliveries; both are drawn from `seed`. It runs in threads of this process,
-or as `python -m tests.doubles.stripe` for others.
+close_dispute, warn (of a charge); card, change_card, save_card; delete_customer; pay_out, fail_payout,
+reconcile_payout; stray_payment, settle_fees, warp, redeliver, deliver (a forged event), settings, state,
+trouble, webhooks. Requests are checked by the SDK's own types, keys make calls happen once, and every answer
+parses through the SDK. `trouble` makes the API unreliable, `webhooks` the deliveries; both are drawn from
+`seed`. It runs in threads of this process, or as `python -m tests.doubles.stripe` for others.
 """
 
 import socket

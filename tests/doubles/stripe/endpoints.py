@@ -42,6 +42,7 @@ from stripe.params import (
     SetupIntentCreateParams,
     SetupIntentRetrieveParams,
     TaxRateCreateParams,
+    TaxRateRetrieveParams,
 )
 from stripe.params.billing_portal import SessionCreateParams as PortalCreateParams
 from stripe.params.checkout import (
@@ -92,7 +93,7 @@ def _at(method: str, path: str, params: type, run: Handler) -> Endpoint:
 
 ENDPOINTS = (
     _at("POST", "customers", CustomerCreateParams, api.make_customer),
-    _at("GET", "customers/{id}", CustomerRetrieveParams, api.retrieve("customer")),
+    _at("GET", "customers/{id}", CustomerRetrieveParams, api.customer),
     _at("POST", "customers/{id}", CustomerUpdateParams, api.change("customer")),
     _at("GET", "customers/{id}/payment_methods", CustomerListPaymentMethodsParams, api.methods_of),
     _at("GET", "customers", CustomerListParams, api.lists("customer", "email")),
@@ -156,6 +157,7 @@ ENDPOINTS = (
     ),
     _at("POST", "billing_portal/sessions", PortalCreateParams, api.make_portal),
     _at("POST", "tax_rates", TaxRateCreateParams, api.make_tax_rate),
+    _at("GET", "tax_rates/{id}", TaxRateRetrieveParams, api.retrieve("tax_rate")),
     _at("POST", "tax/calculations", CalculationCreateParams, api.calculate_tax),
     _at("GET", "account", BalanceRetrieveParams, api.account),
 )

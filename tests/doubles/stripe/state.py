@@ -75,7 +75,7 @@ class State:
     def get(self, wanted: str | None, kind: str, param: str = "id") -> Json:
         """Raises StripeError."""
         found = self.objects.get(wanted or "")
-        if found is None or found["object"] != kind:
+        if found is None or found["object"] != kind or found.get("deleted"):
             raise missing(kind, wanted or "", param)
         return found
 
