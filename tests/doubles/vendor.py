@@ -29,8 +29,8 @@ and `max_tokens` lower the completion (finish reason `length`).
 
 A path that begins with the name of another vendor (`/deepseek/chat/completions`, see vendor_profiles)
 is answered as that vendor would: its shapes, usage, comments, errors, and its refusal of what it does not
-take, which is not logged but counted (`refused`). There `reasoning` is a number of pieces of thought that come
-before the content, and `refusal` names one of the vendor's errors (balance, limit, context, filter, …).
+take, which is counted (`refused`) but not logged. There `reasoning` is a number of pieces of thought that
+come before the content, and `refusal` names one of the vendor's errors (balance, limit, context, filter, …).
 
 The log has one JSON line for each chat request, appended with one write as soon as the kernel has
 the last byte of its answer (VendorDouble.records waits out the instant between the two):
