@@ -12,28 +12,35 @@ from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
 import structlog
-from django.conf import settings
-from django.core.mail import send_mail
 from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.alerts import raise_alert
-from accounts.models import AlertSeverity, Membership, Organization, Role, User
+from accounts.models import AlertSeverity, Organization, User
 from accounts.services import record_audit
 from billing.models import (
     Dispute,
     RechargeRule,
     SavedCard,
+    TaxMode,
     TopUp,
     TopUpOrigin,
     TopUpState,
     Wallet,
     WalletStatus,
 )
-from billing.stripe.charging import CardCharge, cancel_charge, charge_card, find_charge, forget_card
+from billing.recharge_mails import NEEDS_OWNER, mail_of_failure
+from billing.stripe.charging import (
+    NO_TAX_LOCATION,
+    CardCharge,
+    calculate_tax,
+    cancel_charge,
+    charge_card,
+    find_charge,
+    forget_card,
+)
 from billing.stripe.client import (
     CardDeclined,
     StripeMissing,
@@ -57,8 +64,8 @@ LEFT_ALONE_FOR = timedelta(seconds=30)
 KEY_LIVES = timedelta(hours=23)
 PAGES_LEFT_ALONE_FOR = timedelta(minutes=10)
 IN_FLIGHT = (TopUpState.CREATED, TopUpState.PROCESSING, TopUpState.ACTION_REQUIRED)
-NEEDS_OWNER = "authentication_required"
-MONEY_ROLES = (Role.OWNER, Role.ADMIN, Role.BILLING)
+# No use in trying again before the customer has done something.
+NEEDS_CUSTOMER = (NEEDS_OWNER, NO_TAX_LOCATION)
 
 log = structlog.get_logger(__name__)
 Params = ParamSpec("Params")
@@ -196,7 +203,10 @@ def _ask_for_money(top_up: TopUp) -> None:
     customer_id = customer_of(top_up.organization)
     is_fresh = timezone.now() - top_up.created_at < KEY_LIVES
     try:
-        intent = _charge_at_stripe(top_up, customer_id) if is_fresh else _find(top_up, customer_id)
+        if is_fresh:
+            intent = _charge_at_stripe(_with_tax(top_up, customer_id), customer_id)
+        else:
+            intent = _find(top_up, customer_id)
     except CardDeclined as error:
         _note_decline(top_up, error)
         return
@@ -219,6 +229,7 @@ def _charge_at_stripe(top_up: TopUp, customer_id: str) -> str | None:
         payment_method_id=top_up.card.payment_method_id,
         currency=top_up.currency,
         amount=top_up.amount_minor + top_up.tax_minor,
+        tax_calculation_id=top_up.tax_calculation_id,
     )
     try:
         return charge_card(order)
@@ -229,6 +240,21 @@ def _charge_at_stripe(top_up: TopUp, customer_id: str) -> str | None:
         if found is None and timezone.now() - top_up.created_at < timedelta(hours=1):
             raise
         return found
+
+
+def _with_tax(top_up: TopUp, customer_id: str) -> TopUp:
+    """Stripe Tax is asked before the card is charged, and what it said is committed: asking again for the
+    money asks for the same. Without an answer nothing is charged."""
+    if not top_up.taxed_by_stripe or top_up.tax_calculation_id:
+        return top_up
+    made = calculate_tax(
+        top_up_id=top_up.pk, customer_id=customer_id, currency=top_up.currency, amount=top_up.amount_minor
+    )
+    rows = TopUp.across_all_organizations.filter(pk=top_up.pk)
+    rows.filter(tax_calculation_id="", payment_intent_id=None).update(
+        tax_calculation_id=made.calculation_id, tax_minor=made.tax
+    )
+    return rows.select_related("organization__reseller", "card").get()
 
 
 def _find(top_up: TopUp, customer_id: str) -> str | None:
@@ -288,8 +314,8 @@ def _fail(top_up: TopUp, reason: str, *, payment_intent_id: str | None = None) -
     rule.failures += 1
     rule.retry_at = timezone.now() + WAITS[min(rule.failures, MOST_FAILURES) - 1]
     rule.save(update_fields=["failures", "retry_at"])
-    if rule.is_on and (reason == NEEDS_OWNER or rule.failures >= MOST_FAILURES):
-        _turn_off(rule, reason if reason == NEEDS_OWNER else "three_failures")
+    if rule.is_on and (reason in NEEDS_CUSTOMER or rule.failures >= MOST_FAILURES):
+        _turn_off(rule, reason if reason in NEEDS_CUSTOMER else "three_failures")
     _tell_once(rule, reason)
 
 
@@ -362,12 +388,14 @@ def _is_burst(rule: RechargeRule, now: datetime) -> bool:
 
 
 def _attempt(rule: RechargeRule, amount_minor: int) -> TopUp:
+    tax = tax_for(rule.organization, amount_minor)
     attempt: TopUp = _rows(rule.organization_id).create(
         organization_id=rule.organization_id,
         origin=TopUpOrigin.RECHARGE,
         attempt_key=f"recharge-{uuid4().hex}",
         amount_minor=amount_minor,
-        tax_minor=tax_for(rule.organization, amount_minor).tax_minor,
+        tax_minor=tax.tax_minor,
+        taxed_by_stripe=tax.mode == TaxMode.STRIPE,
         card=rule.card,
         livemode=not is_test_mode(),
         requested_by=rule.turned_on_by,
@@ -400,28 +428,7 @@ def _tell_once(rule: RechargeRule, reason: str) -> None:
         return
     rule.mailed_at = timezone.now()
     rule.save(update_fields=["mailed_at"])
-    transaction.on_commit(lambda: _mail(rule, reason), robust=True)
-
-
-def _mail(rule: RechargeRule, reason: str) -> None:
-    members = Membership.across_all_organizations.filter(
-        organization_id=rule.organization_id, role__in=MONEY_ROLES, user__is_active=True
-    )
-    page = f"{settings.PUBLIC_URL}{reverse('top_ups')}"
-    if reason == NEEDS_OWNER:
-        text = _(
-            "Your bank wants you to confirm the payment yourself, so auto-recharge is off. Pay once here:"
-        )
-    elif reason == CUSTOMER_GONE:
-        text = _("The saved card is not there any more, so auto-recharge is off. Pay once and save a card:")
-    elif rule.is_on:
-        text = _("The saved card could not be charged; we try again later. To pay another way:")
-    else:
-        text = _("The saved card could not be charged again and again, so auto-recharge is off. Pay here:")
-    threshold = _("Credit is below %(amount)s.") % {"amount": minor_money(rule.threshold_minor)}
-    subject = _("Auto-recharge failed for %(organization)s") % {"organization": rule.organization.name}
-    for address in members.values_list("user__email", flat=True):
-        send_mail(subject, f"{text} {page}\n\n{threshold}\n", None, [address])
+    transaction.on_commit(lambda: mail_of_failure(rule, reason), robust=True)
 
 
 def _check(organization: Organization, terms: RechargeTerms, card: SavedCard) -> None:

@@ -101,10 +101,11 @@ class TopUp(OrganizationOwned):
     """One attempt to pay credit in, committed before Stripe is first called.
 
     One of origin `CLAIM` is a payment that was nobody's until an operator credited it; it begins as paid.
-    `amount_minor` becomes credit; tax comes on top and is known when it is paid. `attempt_key` was minted
-    with the form: the same form again is the same top-up. `lot` is null while credit is held or where a debt
-    took all of it. `held_until`: a large first payment becomes credit then, or when an operator says so
-    (`unlocked_at`).
+    `amount_minor` becomes credit; tax comes on top and is known when it is paid. `taxed_by_stripe`: a card is
+    charged without a page, with what `tax_calculation_id` made of it and never before there is one.
+    `attempt_key` was minted with the form: the same form again is the same top-up. `lot` is null while credit
+    is held or where a debt took all of it. `held_until`: a large first payment becomes credit then, or when
+    an operator says so (`unlocked_at`).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -116,6 +117,8 @@ class TopUp(OrganizationOwned):
     currency = models.CharField(_("currency"), max_length=3, default=CURRENCY)
     amount_minor = models.BigIntegerField(_("credit"))
     tax_minor = models.BigIntegerField(_("tax"), default=0)
+    taxed_by_stripe = models.BooleanField(_("tax by Stripe Tax"), default=False)
+    tax_calculation_id = models.CharField(_("tax calculation"), max_length=64, blank=True)
     save_card = models.BooleanField(_("save the card"), default=False)
     card = models.ForeignKey(SavedCard, models.PROTECT, null=True, verbose_name=_("saved card"))
     livemode = models.BooleanField(_("live"), default=False)
@@ -165,6 +168,12 @@ class TopUp(OrganizationOwned):
                 condition=Q(state="paid", paid_at__isnull=False, transaction__isnull=False)
                 | ~Q(state="paid") & Q(paid_at__isnull=True, transaction__isnull=True, lot__isnull=True),
                 name="paid_top_up_is_posted",
+            ),
+            models.CheckConstraint(
+                condition=Q(taxed_by_stripe=False)
+                | Q(payment_intent_id__isnull=True)
+                | ~Q(tax_calculation_id=""),
+                name="no_card_is_charged_before_its_tax",
             ),
             models.CheckConstraint(
                 condition=Q(unlocked_at__isnull=True) | Q(held_until__isnull=False),

@@ -2,27 +2,67 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.utils.translation import gettext as _
 
 from billing.models import OPERATOR_BOOKS
 from billing.payment_facts import SCOPE, TOP_UP_ID
+from billing.stripe.checkout import TAX_CODE
 from billing.stripe.client import StripeRefused, asking_stripe, stripe_client
 from billing.stripe.reading import top_up_of
 
+if TYPE_CHECKING:
+    from stripe.params import PaymentIntentCreateParams
+
 LISTED = 100
+# Stripe's word where it cannot tell the tax: nobody has entered an address on a payment page yet.
+NO_TAX_LOCATION = "customer_tax_location_invalid"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardCharge:
-    """`amount` in cents, tax included."""
+    """`amount` in cents, tax included; `tax_calculation_id`: what Stripe Tax worked it out in, if it did."""
 
     top_up_id: UUID
     customer_id: str
     payment_method_id: str
     currency: str
     amount: int
+    tax_calculation_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaxCalculation:
+    """What Stripe Tax puts on top, in cents."""
+
+    calculation_id: str
+    tax: int
+
+
+def calculate_tax(*, top_up_id: UUID, customer_id: str, currency: str, amount: int) -> TaxCalculation:
+    """On `amount` cents of credit, where the customer is by the address that payment pages asked for.
+
+    Nothing is charged or reported by it; a charge that names it reports it to Stripe Tax.
+    Raises StripeUnknown; StripeRefused with NO_TAX_LOCATION as its word, among others.
+    """
+    with asking_stripe():
+        made = stripe_client().v1.tax.calculations.create(
+            {
+                "currency": currency.lower(),
+                "customer": customer_id,
+                "line_items": [
+                    {
+                        "amount": amount,
+                        "reference": str(top_up_id),
+                        "tax_behavior": "exclusive",
+                        "tax_code": TAX_CODE,
+                    }
+                ],
+            }
+        )
+    return TaxCalculation(calculation_id=made.id or "", tax=made.tax_amount_exclusive)
 
 
 def charge_card(charge: CardCharge) -> str:
@@ -32,19 +72,25 @@ def charge_card(charge: CardCharge) -> str:
     """
     with asking_stripe():
         intent = stripe_client().v1.payment_intents.create(
-            {
-                "amount": charge.amount,
-                "currency": charge.currency.lower(),
-                "customer": charge.customer_id,
-                "payment_method": charge.payment_method_id,
-                "off_session": True,
-                "confirm": True,
-                "description": _("API credit, auto-recharge"),
-                "metadata": {TOP_UP_ID: str(charge.top_up_id), SCOPE: OPERATOR_BOOKS},
-            },
-            {"idempotency_key": f"recharge-{charge.top_up_id}"},
+            _params(charge), {"idempotency_key": f"recharge-{charge.top_up_id}"}
         )
         return intent.id
+
+
+def _params(charge: CardCharge) -> "PaymentIntentCreateParams":
+    params: PaymentIntentCreateParams = {
+        "amount": charge.amount,
+        "currency": charge.currency.lower(),
+        "customer": charge.customer_id,
+        "payment_method": charge.payment_method_id,
+        "off_session": True,
+        "confirm": True,
+        "description": _("API credit, auto-recharge"),
+        "metadata": {TOP_UP_ID: str(charge.top_up_id), SCOPE: OPERATOR_BOOKS},
+    }
+    if charge.tax_calculation_id:
+        params["hooks"] = {"inputs": {"tax": {"calculation": charge.tax_calculation_id}}}
+    return params
 
 
 def find_charge(*, customer_id: str, top_up_id: UUID, since: datetime) -> str | None:

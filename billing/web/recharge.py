@@ -37,6 +37,9 @@ WHY_OFF: dict[str, Words] = {
     "three_failures": _("The card was declined three times in a row."),
     "burst": _("Credit was used up several times within minutes. Look at what uses it, then turn it on."),
     "card_removed": _("The card it charged was removed."),
+    "customer_tax_location_invalid": _(
+        "The tax cannot be told without your address. Pay once and enter it, then turn it on."
+    ),
     "customer_gone": _("The saved card is not there any more. Pay once, save a card, then turn it on."),
 }
 WHY_OFF_ELSE = _("It was turned off for your safety. Ask us, or turn it on again.")

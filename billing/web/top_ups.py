@@ -44,6 +44,8 @@ REASONS: dict[str, Words] = {
     "authentication_required": _("Your bank wants you to confirm this payment yourself."),
     "authentication_failed": _("Your bank could not confirm that it was you."),
     "debit_not_authorized": _("The bank did not allow the debit."),
+    "customer_gone": _("The saved card was not there any more."),
+    "customer_tax_location_invalid": _("The tax could not be told without your address."),
 }
 DECLINED = _("The card was declined. Your bank can say why; another card may work.")
 

@@ -16,6 +16,8 @@ from tests.doubles.stripe.state import State
 
 SHORTEST_S, LONGEST_S = 30 * 60, 24 * 3600
 STRIPE_TAX_PERCENT = 20
+# What everybody enters on a payment page.
+ADDRESS: Json = {"country": "US"}
 
 
 class PageClosed(Exception):
@@ -61,6 +63,7 @@ def make_session(state: State, params: Json, url: str) -> Json:
         total_details={"amount_discount": 0, "amount_shipping": 0, "amount_tax": tax},
         ui_mode="hosted_page",
         _intent=params.get("payment_intent_data", {}),
+        _customer_update=params.get("customer_update", {}),
         _line_items=_shown_lines(state, params),
     )
     del state.objects[session["id"]]
@@ -237,7 +240,9 @@ def _complete(state: State, session: Json, intent: Json, *, paid: bool) -> None:
         payment_status="paid" if paid else "unpaid",
         payment_intent=intent["id"],
         url=None,
-        customer_details={"email": "customer@example.com", "name": "Customer", "address": {"country": "US"},
+        customer_details={"email": "customer@example.com", "name": "Customer", "address": ADDRESS,
                           "tax_exempt": "none", "tax_ids": [], "phone": None},
     )  # fmt: skip
+    if session["_customer_update"].get("address") == "auto":
+        state.objects[session["customer"]]["address"] = dict(ADDRESS)
     state.emit("checkout.session.completed", session)
