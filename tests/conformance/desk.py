@@ -29,6 +29,7 @@ class Desk:
     """A customer before one vendor.
 
     `bills` are the usage records of what was asked here, by request; `earlier` requests count for nothing.
+    `listed` is the customer's part of the usage export, once all has been asked.
     """
 
     vendor: Vendor
@@ -37,6 +38,7 @@ class Desk:
     client: httpx.Client
     bills: dict[str, Json] = field(default_factory=dict)
     earlier: frozenset[str] = frozenset()
+    listed: list[Json] = field(default_factory=list)
 
     def begin(self) -> None:
         """Forget what others have asked for this customer."""

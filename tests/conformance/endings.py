@@ -65,8 +65,8 @@ def client_gone(desk: Desk) -> None:
 
 
 def export(desk: Desk) -> None:
-    """Of all that was asked above, and nothing else, as the customer's own list has it."""
-    lines = {request_hex(line["request_id"]): line for line in desk.customer.usage()}
+    """It has all that was asked before, and nothing else, and the wallet has paid for that."""
+    lines = {request_hex(line["request_id"]): line for line in desk.listed}
     need(set(desk.bills) == set(lines) - desk.earlier, "the list has other requests than were billed")
     for request, record in desk.bills.items():
         line = lines[request]
