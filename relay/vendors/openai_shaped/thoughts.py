@@ -4,7 +4,7 @@ Clients that know OpenAI's fields only have lost it when they answer the calls; 
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import orjson
 from typing_extensions import override
@@ -16,11 +16,13 @@ from relay.protocols.openai_chat.stream import ChatStreamTranslator
 MOST_BYTES = 256 * 1024  # of one choice's thoughts: memory does not keep more
 _FIELD = "reasoning_content"
 _EVENT = b"data: "
+_THINKS = b'"reasoning_content":'
+_CALLS = b'"tool_calls":'
 
 
 def thoughts_of(answer: ChatAnswer) -> dict[str, Any]:
     """What a whole answer gives to remember, by tool call id."""
-    if b'"tool_calls":' not in answer.body:
+    if _CALLS not in answer.body:
         return {}
     messages = [choice["message"] for choice in orjson.loads(answer.body)["choices"]]
     return {
@@ -50,8 +52,6 @@ class ThoughtfulStreamTranslator(ChatStreamTranslator):
 
     __slots__ = ("_calls", "_room", "_thoughts")
 
-    _TELLING: ClassVar[tuple[bytes, ...]] = (b'"reasoning_content":', b'"tool_calls":')
-
     def __init__(self, *, completion_id: str, created: int, include_usage: bool, model_fallback: str) -> None:
         super().__init__(
             completion_id=completion_id,
@@ -77,7 +77,7 @@ class ThoughtfulStreamTranslator(ChatStreamTranslator):
     @override
     def feed(self, payload: bytes) -> bytes | None:
         event = super().feed(payload)
-        if event is not None and any(mark in event for mark in self._TELLING):
+        if event is not None and (_THINKS in event or _CALLS in event):
             for choice in orjson.loads(event.removeprefix(_EVENT))["choices"]:
                 self._note(choice["index"], choice["delta"])
         return event
