@@ -33,7 +33,7 @@ def evidence_of(dispute: Dispute) -> dict[str, Any]:
         "network_addresses": _addresses(dispute),
         "api_keys": _keys(dispute),
         "usage": _usage(dispute),
-        "terms_accepted": NOT_RECORDED,
+        "terms_accepted": _terms_accepted(top_up) or NOT_RECORDED,
         "made_at": _moment(timezone.now()),
     }
 
@@ -104,6 +104,23 @@ def _earlier_payments(top_up: TopUp) -> list[dict[str, Any]]:
             "receipt": one.receipt_url or None,
         }
         for one in before.annotate(is_disputed=Count("disputes")).order_by("-paid_at")[:SHOWN_PAYMENTS]
+    ]
+
+
+def _terms_accepted(top_up: TopUp) -> list[dict[str, Any]]:
+    """With this payment, and with those before it."""
+    rows = TopUp.across_all_organizations.filter(
+        organization=top_up.organization_id, created_at__lte=top_up.created_at
+    ).exclude(terms_version="")
+    return [
+        {
+            "at": _moment(one.created_at),
+            "version": one.terms_version,
+            "terms": one.terms_url,
+            "by": one.requested_by.email if one.requested_by else None,
+            "from": one.requested_ip,
+        }
+        for one in rows.select_related("requested_by").order_by("-created_at")[:SHOWN_PAYMENTS]
     ]
 
 

@@ -87,6 +87,8 @@ class Terms:
     three_d_secure_first: bool
     tax_mode: TaxMode
     is_trusted: bool
+    terms_url: str = ""
+    terms_version: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +133,8 @@ def terms_of(organization: Organization) -> Terms:
         three_d_secure_first=terms.three_d_secure_first,
         tax_mode=TaxMode(terms.tax_mode),
         is_trusted=own.is_trusted,
+        terms_url=terms.terms_url,
+        terms_version=terms.terms_version,
     )
 
 

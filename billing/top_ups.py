@@ -78,11 +78,13 @@ def start_top_up(
     amount_minor: int,
     attempt_key: str,
     save_card: bool = False,
+    accepts_terms: bool = False,
     requested_by: User | None = None,
     ip: str | None = None,
 ) -> TopUp:
     """One attempt to pay `amount_minor` cents of credit in; the same key again is the same attempt.
 
+    `accepts_terms`: who pays has just accepted the reseller's terms of use, in the version of now.
     Raises PaymentsOff, RowsBusy, and what `billing.terms.check_top_up` raises.
     """
     if not payments_are_on():
@@ -93,6 +95,7 @@ def start_top_up(
     if known is not None:
         return _same(known, amount_minor)
     check_top_up(organization, amount_minor, ip=ip)
+    terms = terms_of(organization)
     top_up: TopUp = rows.create(
         organization=organization,
         origin=TopUpOrigin.CHECKOUT,
@@ -103,6 +106,8 @@ def start_top_up(
         livemode=not is_test_mode(),
         requested_by=requested_by,
         requested_ip=ip,
+        terms_url=terms.terms_url if accepts_terms else "",
+        terms_version=terms.terms_version if accepts_terms else "",
     )
     record_audit(
         action="top_up.started",

@@ -48,6 +48,8 @@ class PaymentTermsForm(RowForm):
         for name in ("most_minor", "first_most_minor"):
             if None not in (least, values.get(name)) and values[name] < least:
                 self.add_error(name, _("This is less than the smallest top-up."))
+        if values.get("terms_url") and not values.get("terms_version"):
+            self.add_error("terms_version", _("Say which version is accepted."))
         return values
 
 
@@ -69,7 +71,10 @@ class PaymentTermsAdmin(AuditedAdmin):
     search_fields = ("reseller__name", "reseller__slug")
     ordering = ("reseller__name",)
     fieldsets = (
-        (None, {"fields": ("reseller", "least_minor", "most_minor", "tax_mode")}),
+        (
+            None,
+            {"fields": ("reseller", "least_minor", "most_minor", "tax_mode", "terms_url", "terms_version")},
+        ),
         (
             _("First payments"),
             {"fields": ("first_most_minor", "hold_over_minor", "hold_hours", "three_d_secure_first")},

@@ -1,6 +1,6 @@
 """On what terms a reseller takes money, and what it gives away. Amounts in minor units (cents)."""
 
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, URLValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
@@ -40,6 +40,16 @@ class PaymentTerms(models.Model):
     freezes_on_fraud_warning = models.BooleanField(_("stop keys on a fraud warning"), default=True)
     three_d_secure_first = models.BooleanField(_("ask for 3-D Secure on the first payment"), default=True)
     tax_mode = models.CharField(_("tax"), max_length=6, choices=TaxMode.choices, default=TaxMode.NONE)
+    terms_url = models.CharField(
+        _("address of the terms of use"),
+        max_length=300,
+        blank=True,
+        validators=[URLValidator(schemes=("https", "http"))],
+        help_text=_("Who pays accepts them; that is recorded, and evidence in a dispute."),
+    )
+    terms_version = models.CharField(
+        _("their version"), max_length=40, blank=True, help_text=_("As the document says, like 2026-11")
+    )
 
     class Meta:
         verbose_name = _("payment terms")
@@ -51,7 +61,10 @@ class PaymentTerms(models.Model):
                 & Q(first_most_minor__gte=F("least_minor"))
                 & Q(hold_over_minor__gte=0),
                 name="payment_terms_make_sense",
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(terms_url="") | ~Q(terms_version=""), name="terms_of_use_have_a_version"
+            ),
         ]
 
     def __str__(self) -> str:

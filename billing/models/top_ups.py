@@ -141,6 +141,8 @@ class TopUp(OrganizationOwned):
 
     requested_by = models.ForeignKey(User, models.PROTECT, null=True, verbose_name=_("requested by"))
     requested_ip = models.GenericIPAddressField(_("from address"), null=True)
+    terms_url = models.CharField(_("accepted terms of use"), max_length=300, blank=True)
+    terms_version = models.CharField(_("their version"), max_length=40, blank=True)
     created_at = models.DateTimeField(_("started"), auto_now_add=True)
     expires_at = models.DateTimeField(_("payment page ends"), null=True)
     checked_at = models.DateTimeField(_("last compared with Stripe"), null=True)

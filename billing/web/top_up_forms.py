@@ -6,13 +6,52 @@ from uuid import uuid4
 from babel.core import get_global
 from django import forms
 from django.http import QueryDict
+from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from typing_extensions import override
 
 from billing.terms import NANO_PER_CENT, Terms
 from common.templatetags.formats import money, page_locale
 
 PRESETS_MINOR = (10_00, 25_00, 50_00, 100_00, 250_00, 500_00)
 MOST_PRESETS = 4
+
+
+class VersionBox(forms.CheckboxInput):
+    """Ticked, it answers with the version that was shown; one of another version is not ticked any more."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(attrs={"value": version}, check_test=lambda answer: answer == version)
+
+    @override
+    def format_value(self, value: Any) -> None:
+        """The value is the version, whatever was answered."""
+
+    @override
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        return data.get(name, "")
+
+
+class TermsField(forms.CharField):
+    """The terms of use, accepted: in the version that is in force when the form comes back."""
+
+    def __init__(self, terms: Terms) -> None:
+        self._version = terms.terms_version
+        label = gettext(
+            'I accept the <a href="{url}" target="_blank" rel="noreferrer">terms of use</a> ({version}).'
+        )
+        super().__init__(
+            label=format_html(label, url=terms.terms_url, version=terms.terms_version),
+            widget=VersionBox(terms.terms_version),
+            error_messages={"required": _("Accept the terms of use to go on.")},
+        )
+
+    @override
+    def validate(self, value: str) -> None:
+        super().validate(value)
+        if value != self._version:
+            raise forms.ValidationError(_("The terms of use have changed. Read and accept them again."))
 
 
 class TopUpForm(forms.Form):
@@ -47,6 +86,8 @@ class TopUpForm(forms.Form):
         preset = self.fields["preset"]
         assert isinstance(preset, forms.TypedChoiceField)  # noqa: S101 - as declared above
         preset.choices = [(minor, money(minor * NANO_PER_CENT)) for minor in presets]
+        if terms.terms_url:
+            self.fields["accepts_terms"] = TermsField(terms)
         if country is None:
             del self.fields["country"]
         else:

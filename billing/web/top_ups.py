@@ -119,6 +119,7 @@ def start(request: MemberRequest) -> HttpResponse:
             amount_minor=answers["amount_minor"],
             attempt_key=answers["attempt_key"],
             save_card=answers["save_card"],
+            accepts_terms="accepts_terms" in answers,
             requested_by=request.user,
             ip=client_ip(request),
         )

@@ -85,6 +85,8 @@ class TestTerms:
             ("least_minor", "0.005", "in whole cents"),
             ("most_minor", "1", "less than the smallest"),
             ("first_most_minor", "1", "less than the smallest"),
+            ("terms_url", "https://shop.example.com/terms", "Say which version"),
+            ("terms_url", "javascript:alert(1)", "valid URL"),
         ],
     )
     def test_what_makes_no_sense_is_refused_in_words(
