@@ -4,9 +4,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from config.engines import engines_available
+from config.engines import engines_available, socket_paths
+from config.env import ENV
 from tests.installation import Installation
 
 
@@ -14,7 +16,21 @@ from tests.installation import Installation
 def engines() -> Iterator[None]:
     """PostgreSQL and Valkey of the test settings, running."""
     with engines_available():
+        if not ENV.database_url:
+            _stop_syncing()
         yield
+
+
+def _stop_syncing() -> None:
+    """Commits need not outlive this machine: what tests kill is processes, and those leave the pages.
+
+    Tests of durability start engines of their own.
+    """
+    place = socket_paths(ENV.home).postgres_dir
+    with psycopg.connect(dbname="postgres", user="farebox", host=str(place), autocommit=True) as connection:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {name} = off".encode())
+        connection.execute("SELECT pg_reload_conf()")
 
 
 @pytest.fixture(scope="session")

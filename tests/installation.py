@@ -31,7 +31,7 @@ from tests.doubles.process import VendorDouble
 
 ROOT = Path(__file__).resolve().parents[1]
 MANAGE = (sys.executable, str(ROOT / "manage.py"))
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 STOP_SECONDS = 20.0
 COMMAND_SECONDS = 60.0
 PR_SET_PDEATHSIG = 1
