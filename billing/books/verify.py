@@ -28,8 +28,8 @@ SEARCHES: tuple[Search, ...] = (
 RULES: tuple[Rule, ...] = tuple(rule for search in SEARCHES for rule in search.rules)
 
 # For the transaction of the check. Its queries read whole tables: sums in memory, several cores, and no order
-# for which an index would have to be walked. No loops within loops either: where statistics are older than the
-# rows, PostgreSQL takes tables for empty, and a check of 10,000 records lasts half a minute.
+# for which an index would have to be walked. No loops within loops either: where statistics are older than
+# the rows, PostgreSQL takes tables for empty, and a check of 10,000 records lasts half a minute.
 SETTINGS = {
     "work_mem": "256MB",
     "hash_mem_multiplier": "4",
