@@ -248,6 +248,12 @@ class CreditRefused(AppError):
     http_status = 429
 
 
+class WalletFrozen(CreditRefused):
+    """There may be credit, but none may be spent now."""
+
+    code = "wallet_frozen"
+
+
 class BudgetExceeded(CreditRefused):
     """A budget cannot carry the request's worst case. `subject` is whose ("organization", "member",
     "api_key"), `period` how long ("day", "month", "total")."""

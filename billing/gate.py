@@ -31,6 +31,7 @@ from billing.contracts import (
     PriceMissing,
     TierNotPriced,
     UsageCharge,
+    WalletFrozen,
 )
 from billing.holds import has_tier, least_price, price_of, usage_record, what_fits, worst_case
 from billing.purses import BudgetPurse, Purse, WalletPurse, least_share
@@ -278,6 +279,8 @@ class Gate:
                 return BudgetExceeded(
                     "a budget does not cover this request", subject=budget.subject, period=budget.period
                 )
+        if isinstance(purse, WalletPurse) and purse.is_frozen:
+            return WalletFrozen("the wallet is frozen")
         return CreditRefused("the balance does not cover this request")
 
     async def _lease(self, purse: Purse, least: int, most: int) -> tuple[int, int]:

@@ -55,9 +55,14 @@ class Purse(Credit):
 
 
 class WalletPurse(Purse):
-    """`owner_id` is the organization's."""
+    """`owner_id` is the organization's. `is_frozen` is what the last lease was told of the wallet."""
 
-    __slots__ = ()
+    __slots__ = ("is_frozen",)
+    LEASE = """
+    SELECT granted, free, with_others, NULL, NULL,
+        (SELECT status = 'frozen' FROM billing_wallet WHERE organization_id = %s)
+    FROM billing_lease_credit(%s, %s, %s, %s, %s)
+    """
     RENEW = """
     UPDATE billing_lease l SET expires_at = clock_timestamp() + make_interval(secs => %s)
     FROM billing_wallet w
@@ -66,11 +71,16 @@ class WalletPurse(Purse):
     RETURNING l.wallet_id
     """
 
+    def __init__(self, organization_id: int) -> None:
+        super().__init__(organization_id)
+        self.is_frozen = False
+
     def lease(self, holder: UUID, need: int, want: int, seconds: float) -> tuple[str, Values]:
-        return (
-            "SELECT granted, free, with_others, NULL, NULL FROM billing_lease_credit(%s, %s, %s, %s, %s)",
-            (self.owner_id, holder, need, want, seconds),
-        )
+        return self.LEASE, (self.owner_id, self.owner_id, holder, need, want, seconds)
+
+    def take_over(self, rows: Sequence[Values], asked_at: float, seconds: float) -> None:
+        super().take_over(rows, asked_at, seconds)
+        self.is_frozen = bool(rows[0][5])
 
     def give_back_all(self, holder: UUID) -> tuple[str, Values]:
         return "SELECT billing_end_lease(%s, %s, 'closed', NULL)", (self.owner_id, holder)

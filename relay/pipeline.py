@@ -24,6 +24,7 @@ from billing.contracts import (
     Payer,
     PriceMissing,
     TierNotPriced,
+    WalletFrozen,
 )
 from relay.adapters import ADAPTERS, Adapter, Asked, calls_answered, frame_of
 from relay.contracts import (
@@ -184,6 +185,10 @@ async def _hold(relay: Relay, demand: Demand) -> Hold:
         ) from error
     except BudgetExceeded as error:
         raise InsufficientQuota(_words_for(error)) from error
+    except WalletFrozen as error:
+        raise InsufficientQuota(
+            "This account is on hold and cannot spend its credit now. Please contact support."
+        ) from error
     except CreditRefused as error:
         raise InsufficientQuota(
             "Your balance does not cover this request. Top up, or lower max_tokens."

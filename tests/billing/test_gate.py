@@ -11,8 +11,9 @@ import pytest
 from django.db import connection
 
 from billing.books import verify_books
-from billing.contracts import CreditRefused, Hold, MoneyUnavailable, PriceMissing
+from billing.contracts import CreditRefused, Hold, MoneyUnavailable, PriceMissing, WalletFrozen
 from billing.contracts import Payer as PayingKey
+from billing.freezing import freeze_wallet, unfreeze_wallet
 from billing.gate import IDLE_RETURN_S, LEASE_S, Gate
 from billing.models import Lease, UsageRecord
 from billing.services import reap_expired_leases
@@ -166,6 +167,17 @@ async def test_a_connection_killed_under_the_writer_charges_once(payer: Payer) -
             await gate.settle(hold, outcome(output=10))
     assert await wallet_of(payer) == (1_000_000_000 - 30 * OUTPUT_RATE_NANO, 0)
     assert (await read_in_thread(UsageRecord.across_all_organizations.count)) == 3
+
+
+async def test_a_frozen_wallet_is_called_frozen_and_not_empty(payer: Payer) -> None:
+    async with running() as gate:
+        await read_in_thread(partial(freeze_wallet, organization=payer.organization, reason="r"))
+        for _ in range(2):  # also from memory
+            with pytest.raises(WalletFrozen):
+                await gate.open_hold(demand(payer))
+        await read_in_thread(partial(unfreeze_wallet, organization=payer.organization, reason="r"))
+        gate.wallet_changed(payer.organization.pk)
+        gate.release(await gate.open_hold(demand(payer)))
 
 
 async def test_a_record_the_database_refuses_fails_alone(payer: Payer) -> None:
