@@ -23,7 +23,7 @@ from redis.backoff import NoBackoff
 from common.sealing import SealBroken, seal, unseal
 
 KEPT_S = 3_600
-WAIT_S = 0.05
+WAIT_S = 0.25  # a busy machine may need a tenth of it; thoughts that are lost cost the customer an answer
 ENTRY_BYTES = 256 * 1024
 REQUEST_BYTES = 1024 * 1024  # over all entries of one answer
 MOST_CALLS = 128  # as many as a message may hold
