@@ -19,6 +19,7 @@ from billing.models import (
     Wallet,
     WalletStatus,
 )
+from billing.recharge_mails import mail_of_going_on
 from billing.terms import terms_of
 from common.locking import lock_rows
 
@@ -95,7 +96,7 @@ def let_spend_again(organization: Organization, *, cause: FreezeCause, subject: 
     """Under the wallet's lock, when what stopped it has ended well and that is written down.
 
     Only its own freeze is lifted. Auto-recharge is on again as the customer had left it, where nothing else
-    speaks against their payments.
+    speaks against their payments, and they are told.
     """
     wallet = lift_freeze(organization=organization, cause=cause, subject=subject, reason=because)
     rule = RechargeRule.across_all_organizations.filter(
@@ -116,6 +117,7 @@ def let_spend_again(organization: Organization, *, cause: FreezeCause, subject: 
         organization=organization,
         after={"because": because},
     )
+    transaction.on_commit(lambda: mail_of_going_on(rule), robust=True)
 
 
 def _is_suspected(rule: RechargeRule) -> bool:

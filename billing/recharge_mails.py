@@ -1,4 +1,4 @@
-"""What a customer is told when a saved card could not be charged."""
+"""What a customer is told of auto-recharge: that a card could not be charged, that it will be again."""
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -16,15 +16,33 @@ MONEY_ROLES = (Role.OWNER, Role.ADMIN, Role.BILLING)
 
 
 def mail_of_failure(rule: RechargeRule, reason: str) -> None:
-    """To everybody who may pay. `reason` is the last charge's `failure_code`."""
+    """`reason` is the last charge's `failure_code`."""
+    threshold = _("Credit is below %(amount)s.") % {"amount": minor_money(rule.threshold_minor)}
+    subject = _("Auto-recharge failed for %(organization)s") % {"organization": rule.organization.name}
+    _mail(rule, subject, f"{_text(rule, reason)} {_address('top_ups')}\n\n{threshold}\n")
+
+
+def mail_of_going_on(rule: RechargeRule) -> None:
+    """Nobody's card is charged again after a dispute without their knowing."""
+    text = _(
+        "The dispute of your payment has ended, so auto-recharge is on again as you had set it."
+        " To change it or turn it off:"
+    )
+    subject = _("Auto-recharge is on again for %(organization)s") % {"organization": rule.organization.name}
+    _mail(rule, subject, f"{text} {_address('recharge')}\n")
+
+
+def _mail(rule: RechargeRule, subject: str, text: str) -> None:
+    """To everybody who may pay."""
     members = Membership.across_all_organizations.filter(
         organization_id=rule.organization_id, role__in=MONEY_ROLES, user__is_active=True
     )
-    page = f"{settings.PUBLIC_URL}{reverse('top_ups')}"
-    threshold = _("Credit is below %(amount)s.") % {"amount": minor_money(rule.threshold_minor)}
-    subject = _("Auto-recharge failed for %(organization)s") % {"organization": rule.organization.name}
     for address in members.values_list("user__email", flat=True):
-        send_mail(subject, f"{_text(rule, reason)} {page}\n\n{threshold}\n", None, [address])
+        send_mail(subject, text, None, [address])
+
+
+def _address(page: str) -> str:
+    return f"{settings.PUBLIC_URL}{reverse(page)}"
 
 
 def _text(rule: RechargeRule, reason: str) -> str:

@@ -168,13 +168,18 @@ class TestWhatItStopped:
         book_dispute(won(facts))
         assert payer.wallet.status == "frozen"
 
-    def test_auto_recharge_goes_on_as_the_customer_had_left_it(self) -> None:
+    def test_auto_recharge_goes_on_as_the_customer_had_left_it_and_they_are_told(
+        self, mailoutbox: list[Any], django_capture_on_commit_callbacks: Any
+    ) -> None:
         payer = make_payer()
         recharges(payer)
         facts = self.fraud(payer)
         assert not recharge_is_on()
-        book_dispute(won(facts))
+        with django_capture_on_commit_callbacks(execute=True):
+            book_dispute(won(facts))
         assert recharge_is_on()
+        told = [mail.to for mail in mailoutbox if "on again" in mail.subject]
+        assert told == [[owner.email] for owner in payer.organization.members.all()] != []
         assert AuditEvent.objects.filter(action="recharge.turned_on").count() == 1
 
     def test_auto_recharge_stays_off_where_something_else_speaks_against_it(self) -> None:

@@ -1,10 +1,12 @@
+from importlib import import_module
 from uuid import uuid4
 
 import pytest
+from django.apps import apps
 
 from accounts.models import AuditEvent
-from billing.freezing import freeze_wallet, unfreeze_wallet
-from billing.models import Wallet
+from billing.freezing import freeze_wallet, freezes_of, lift_freeze, unfreeze_wallet
+from billing.models import FreezeCause, Wallet
 from billing.operators import ReasonMissing
 from tests.factories.money import lease, make_payer
 
@@ -61,4 +63,35 @@ def test_it_needs_a_reason() -> None:
     payer = make_payer()
     with pytest.raises(ReasonMissing):
         freeze_wallet(organization=payer.organization, reason=" ")
+    assert payer.wallet.status == "active"
+
+
+def test_each_cause_lifts_its_own_freeze_only() -> None:
+    payer = make_payer()
+    for subject in ("dp_1", "dp_2"):
+        freeze_wallet(
+            organization=payer.organization, reason="disputed", cause=FreezeCause.DISPUTE, subject=subject
+        )
+    for cause, subject, status in (
+        (FreezeCause.FRAUD_WARNING, "dp_1", "frozen"),
+        (FreezeCause.DISPUTE, "dp_1", "frozen"),
+        (FreezeCause.DISPUTE, "dp_1", "frozen"),
+        (FreezeCause.DISPUTE, "dp_2", "active"),
+    ):
+        lift_freeze(organization=payer.organization, cause=cause, subject=subject, reason="won")
+        assert payer.wallet.status == status
+
+
+def test_what_was_frozen_before_causes_were_kept_only_an_operator_opens() -> None:
+    payer, other = make_payer(), make_payer()
+    Wallet.objects.filter(pk=payer.organization.pk).update(status="frozen")
+    import_module("billing.migrations.0014_freezes").keep_frozen(apps, None)
+    assert [freeze.cause for freeze in freezes_of(payer.organization)] == [FreezeCause.OPERATOR]
+    assert not freezes_of(other.organization).exists()
+    freeze_wallet(organization=payer.organization, reason="r", cause=FreezeCause.DISPUTE, subject="dp_1")
+    lift_freeze(
+        organization=payer.organization, cause=FreezeCause.DISPUTE, subject="dp_1", reason="It is won"
+    )
+    assert payer.wallet.status == "frozen"
+    unfreeze_wallet(organization=payer.organization, reason="seen to")
     assert payer.wallet.status == "active"
