@@ -1,8 +1,7 @@
 """Paying by card: the page to choose, the way to Stripe's payment page, and what came of it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from django.http import Http404, HttpResponse, HttpResponseRedirect
@@ -15,19 +14,15 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from accounts.web.access import MemberRequest, may_manage_money, member_page, money_managers_only
 from accounts.web.views import client_ip
 from billing.models import BillingDetails, RechargeRule, TaxMode, TopUp, TopUpState
-from billing.pricing import price_at, rates_for
 from billing.selectors import current_wallet, models_used
 from billing.stripe.client import PaymentsOff, StripeRefused, StripeUnknown, payments_are_on
-from billing.tariffs import load_tariff_book
 from billing.terms import NANO_PER_CENT, Terms, TopUpRefused, is_first_top_up, note_refusal, terms_of
 from billing.top_ups import TopUpEnded, payment_page, reconcile_top_up, start_top_up
 from billing.web.presenters import Words
 from billing.web.top_up_forms import TopUpForm
 from common.locking import RowsBusy
-from common.money import TOKENS_PER_RATE
 
 HISTORY = 50
-EXAMPLES = 4
 SAMPLE_MINOR = 25_00
 # A page that is looked at asks Stripe again at most this often.
 ASK_AGAIN = timedelta(seconds=2)
@@ -87,15 +82,6 @@ class ShownTopUp:
         ends = row.expires_at
         waits = row.state in (TopUpState.CREATED, TopUpState.OPEN, TopUpState.ACTION_REQUIRED)
         return waits and not row.has_ended and (ends is None or ends > timezone.now())
-
-
-@dataclass(frozen=True)
-class Example:
-    """How many tokens of a model an amount pays for: all prompt, or all answer."""
-
-    model: str
-    input_tokens: int
-    output_tokens: int
 
 
 @member_page
@@ -215,7 +201,7 @@ def _show(request: MemberRequest, form: TopUpForm) -> HttpResponse:
         "bounds": _bounds(request, terms),
         "sample_nano": SAMPLE_MINOR * NANO_PER_CENT,
         "recharge": RechargeRule.objects.first(),
-        "examples": examples(request.organization.reseller_id, SAMPLE_MINOR * NANO_PER_CENT),
+        "models_used": models_used(),
     }
     return render(request, "billing/top_ups.html", context)
 
@@ -224,23 +210,3 @@ def _bounds(request: MemberRequest, terms: Terms) -> dict[str, int]:
     is_first = is_first_top_up(request.organization)
     most = terms.first_most_minor if is_first else terms.most_minor
     return {"least_nano": terms.least_minor * NANO_PER_CENT, "most_nano": most * NANO_PER_CENT}
-
-
-def examples(reseller_id: int, amount_nano: int, moment: datetime | None = None) -> list[Example]:
-    """What the amount buys of the models the organization in scope uses; none before its first call."""
-    return [
-        example
-        for model in models_used()
-        if (example := _example(reseller_id, model, amount_nano, moment or timezone.now())) is not None
-    ][:EXAMPLES]
-
-
-def _example(reseller_id: int, model: str, amount_nano: int, moment: datetime) -> Example | None:
-    tariffs = load_tariff_book(moment).find(reseller_id, model)
-    if tariffs is None:
-        return None
-    rates = rates_for(price_at(tariffs.retail, moment), 0)
-    if not rates.input or not rates.output:
-        return None
-    tokens: Sequence[int] = [amount_nano * TOKENS_PER_RATE // rate for rate in (rates.input, rates.output)]
-    return Example(model, tokens[0], tokens[1])
