@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -94,7 +95,7 @@ class TopUpAdmin(OperatingAdmin, EndlessAdmin):
                     "payment_last4",
                     "payment_fingerprint",
                     "livemode",
-                    "receipt_url",
+                    "receipt",
                     "checked_at",
                 )
             },
@@ -115,6 +116,12 @@ class TopUpAdmin(OperatingAdmin, EndlessAdmin):
         if top_up.is_held:
             return badge(gettext("Paid, credit held"), "info")
         return badge(top_up.get_state_display(), BADGES.get(TopUpState(top_up.state), ""))
+
+    @admin.display(description=_("receipt"))
+    def receipt(self, top_up: TopUp) -> SafeString | str:
+        if not top_up.receipt_url:
+            return "-"
+        return format_html('<a href="{}" rel="noreferrer">{}</a>', top_up.receipt_url, gettext("Receipt"))
 
     @detail_action(_("Refund"), path="refund", icon="undo")
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -23,6 +23,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": _("Operators"),
     "SITE_ICON": _icon,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _icon}],
+    "ENVIRONMENT": "billing.web.context.environment",
     "DASHBOARD_CALLBACK": "billing.admin.dashboard.add_overview",
     "SHOW_LANGUAGES": True,
     "SHOW_VIEW_ON_SITE": False,

@@ -182,3 +182,19 @@ class TestFraudWarning:
         warning.refresh_from_db()
         assert warning.settled_at is not None
         assert of(warning, "settle") not in admin.get(of(warning, "change")).content.decode()
+
+
+class TestTestMode:
+    @pytest.mark.parametrize(("key", "is_marked"), [("sk_test_1", True), ("sk_live_1", False), ("", False)])
+    def test_pages_of_operators_say_so_too(
+        self, admin: Client, settings: Any, key: str, *, is_marked: bool
+    ) -> None:
+        settings.STRIPE_API_KEY = key
+        assert ("Test mode" in page(admin.get(reverse("admin:billing_topup_changelist")))) is is_marked
+
+
+def test_a_receipt_is_a_link(admin: Client, payer: Payer) -> None:
+    top_up = top_up_paid(payer, 50_00)
+    receipt = f"https://pay.stripe.com/receipts/{'x' * 300}"
+    TopUp.across_all_organizations.filter(pk=top_up.pk).update(receipt_url=receipt)
+    assert f'<a href="{receipt}"' in admin.get(of(top_up, "change")).content.decode()
