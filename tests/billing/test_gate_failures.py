@@ -71,6 +71,7 @@ async def test_whoever_waits_for_a_hanging_commit_is_told_and_the_charge_comes_l
 ) -> None:
     async with running(clock) as gate:
         hold = await gate.open_hold(demand(payer))
+        purse = gate._credits[payer.organization.pk]
         async with locked("billing_wallet", payer):
             settling = asyncio.create_task(gate.settle(hold, outcome(output=10)))
             for _ in range(5):  # renewals fall due meanwhile, and hang behind the charge
@@ -78,9 +79,9 @@ async def test_whoever_waits_for_a_hanging_commit_is_told_and_the_charge_comes_l
                 await asyncio.sleep(0.1)
             with pytest.raises(MoneyUnavailable):
                 await asyncio.wait_for(settling, 5)
-            assert gate._credits[payer.organization.pk].open_requests == 1
+            assert purse.open_requests == 1
         await caught_up(gate)
-        assert gate._credits[payer.organization.pk].open_requests == 0
+        assert purse.open_requests == 0
     assert await wallet_of(payer) == (DOLLAR - 10 * OUTPUT_RATE_NANO, 0)
 
 
